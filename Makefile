@@ -1,0 +1,31 @@
+# Every target makes the virtual environment it needs; nothing has to be installed first but Python 3.11.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+
+.PHONY: demo test lint typecheck bench clean
+
+$(READY): pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	touch $@
+
+demo: $(READY)  ## survey a tree of Python code with four agents, killing one on the way
+	$(BIN)/mindswarm-exec demo
+
+test: $(READY)  ## unit, ledger, model and end-to-end tests on a real Valkey server
+	$(BIN)/python -m pytest
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+typecheck: $(READY)
+	$(BIN)/mypy
+
+bench: $(READY)  ## side by side with plain Celery; writes .bench/results.json
+	$(BIN)/python -m benchmarks
+
+clean:
+	rm -rf $(VENV) .mindswarm .bench .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,1 @@
+"""Records of the wire: what is asked (`options`) and what is told (`records`)."""

@@ -1,0 +1,254 @@
+"""What the engine tells: the records of the wire.
+
+Instants are timezone-aware UTC datetimes (RFC 3339 on the wire); measured durations end in `_ms`.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, JsonValue, PlainSerializer
+
+from mindswarm_exec.lifecycle import Status
+from mindswarm_exec.models.options import ExecutionOptions, WireModel
+
+
+def _rfc3339(instant: datetime) -> str:
+    return instant.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+Instant = Annotated[datetime, PlainSerializer(_rfc3339, return_type=str, when_used="json")]
+
+
+def instant(milliseconds: int | str | None) -> datetime | None:
+    """The datetime of an instant in Unix milliseconds; None for None or an empty string."""
+    return datetime.fromtimestamp(int(milliseconds) / 1000, UTC) if milliseconds else None
+
+
+class Progress(WireModel):
+    fraction: float = 0.0
+    message: str = ""
+
+
+class Receipt(WireModel):
+    """How far a control wish has got. `kind` is `pause` or `cancel`."""
+
+    kind: Literal["pause", "cancel"]
+    reason: str = ""
+    requested_at: Instant
+    acknowledged_at: Instant | None = Field(None, description="the handler's agent obeyed")
+    checkpoint_id: str | None = Field(None, description="the checkpoint that a resume continues from")
+    slot_released_at: Instant | None = None
+
+
+class Failure(WireModel):
+    """Why an execution ended abnormally."""
+
+    kind: str = Field(description="handler_error, timeout, stall, agent_lost, cancelled_by, memory_limit, …")
+    type: str = Field("", description="class name of the handler's exception, if there was one")
+    message: str = ""
+    measured: dict[str, JsonValue] = Field(default_factory=dict)
+
+
+class WaitingFor(WireModel):
+    """Why a pending execution waits."""
+
+    reason: Literal[
+        "no_such_task_type",
+        "no_suitable_agent",
+        "agents_offline",
+        "agents_asleep",
+        "agents_busy",
+        "concurrency_key",
+        "start_at",
+        "retry_delay",
+    ]
+    detail: str
+    nearest: str | None = Field(None, description="the name that was probably meant")
+
+
+class Execution(WireModel):
+    """One request to run a task type, and what has become of it."""
+
+    execution_id: str
+    status: Status
+    task_type: str
+    task_id: str | None = None
+    project_id: str
+    agent_id: str | None = None
+    attempt: int = Field(0, description="attempts begun so far; 0 before the first match")
+    failed_attempts: int = 0
+    lost_attempts: int = 0
+    priority: int
+    progress: Progress = Progress()
+    intent: Receipt | None = None
+    waiting_for: WaitingFor | None = None
+    payload: JsonValue = None
+    result: JsonValue = None
+    error: Failure | None = None
+    checkpoint: JsonValue = None
+    options: ExecutionOptions = ExecutionOptions()  # type: ignore[call-arg]
+    decision: dict[str, JsonValue] | None = Field(None, description="how its agent was chosen")
+    tags: tuple[str, ...] = ()
+    created_at: Instant
+    queued_at: Instant | None = None
+    started_at: Instant | None = None
+    finished_at: Instant | None = None
+
+
+class EventContext(WireModel):
+    project_id: str | None = None
+    task_id: str | None = None
+    execution_id: str | None = None
+    agent_id: str | None = None
+
+
+class Event(WireModel):
+    """A fact. `event_id` is the stream id and the cursor; `seq` counts an execution's events from 1."""
+
+    event_id: str
+    seq: int
+    event_type: str
+    timestamp: Instant
+    source: str
+    context: EventContext
+    data: dict[str, JsonValue] = Field(default_factory=dict)
+    metadata: dict[str, JsonValue] = Field(default_factory=dict)
+    description: str = ""
+
+
+class AgentRecord(WireModel):
+    """An agent as the ledger knows it."""
+
+    agent_id: str
+    state: Literal["awake", "sleeping", "draining", "offline"]
+    task_types: dict[str, dict[str, JsonValue]] = Field(
+        description="by task type: isolation, payload_schema, result_schema"
+    )
+    capabilities: tuple[str, ...] = ()
+    labels: dict[str, str | bool | int | float] = Field(default_factory=dict)
+    max_concurrent: int
+    load: int = Field(description="slots taken, by held attempts")
+    held: tuple[str, ...] = Field((), description="ids of the executions whose attempts it holds")
+    success_rates: dict[str, float] = Field(default_factory=dict, description="smoothed, by task type")
+    incarnation: str
+    registered_at: Instant | None = None
+    lease_expires_at: Instant | None = None
+
+
+class Task(WireModel):
+    """A work item that a person or program tracks; executions may belong to it."""
+
+    task_id: str
+    title: str
+    description: str = ""
+    project_id: str = "default"
+    assignee: str | None = None
+    status: str = "open"
+    task_type: str | None = None
+    payload: JsonValue = None
+    execution_id: str | None = Field(None, description="its latest execution")
+    created_at: Instant
+    updated_at: Instant
+
+
+class HistoryEntry(WireModel):
+    """One move or piece of news in an execution's record, or one execution in a listing."""
+
+    event_id: str
+    seq: int
+    event_type: str
+    timestamp: Instant
+    data: dict[str, JsonValue] = Field(default_factory=dict)
+
+
+class ExecutionHistory(WireModel):
+    """With an `execution_id`: its moves, oldest first. With filters: executions, newest first."""
+
+    execution_id: str | None = None
+    entries: tuple[HistoryEntry, ...] = ()
+    executions: tuple[Execution, ...] = ()
+    next_cursor: str | None = None
+
+
+class ExecutionPage(WireModel):
+    executions: tuple[Execution, ...]
+    next_cursor: str | None = None
+
+
+class ExecutionMetrics(WireModel):
+    """Measured durations of one execution, in milliseconds. A clock that still runs is read now."""
+
+    execution_id: str
+    status: Status
+    attempts: int
+    failed_attempts: int
+    lost_attempts: int
+    waiting_ms: int = Field(description="created or brought back → latest start, or now")
+    running_ms: int | None = Field(None, description="latest start → end, or now")
+    total_ms: int
+    progress: float = 0.0
+
+
+class MetricGroup(WireModel):
+    key: str
+    count: int
+    completed: int
+    failed: int
+    cancelled: int
+    timed_out: int
+    success_rate: float | None
+    mean_waiting_ms: float | None
+    mean_running_ms: float | None
+
+
+class MetricWindow(WireModel):
+    """Executions that ended within the window, grouped."""
+
+    window: str
+    group_by: str
+    groups: tuple[MetricGroup, ...]
+    truncated: bool = Field(False, description="true: more ended in the window than were read")
+
+
+class DepthOfClass(WireModel):
+    task_type: str
+    required_capabilities: tuple[str, ...] = ()
+    waiting: int
+    suitable_agents: int
+    free_agents: int
+
+
+class QueueStatus(WireModel):
+    """What waits and who could take it, at one moment."""
+
+    project_id: str | None = None
+    by_state: dict[str, int]
+    by_priority: dict[str, int]
+    by_class: tuple[DepthOfClass, ...] = ()
+    waiting: int
+    delayed: int
+    held_by_concurrency: int
+    oldest_wait_ms: int | None = None
+    slots_total: int
+    slots_taken: int
+    agents: dict[str, int] = Field(description="count of agents by state")
+
+
+class HandlerInfo(WireModel):
+    """What an agent says of one handler when it registers."""
+
+    isolation: Literal["async", "thread", "process"]
+    payload_schema: dict[str, Any] | None = None
+    result_schema: dict[str, Any] | None = None
+
+
+class AgentProfile(WireModel):
+    """What an agent says of itself when it registers."""
+
+    agent_id: str
+    task_types: dict[str, HandlerInfo]
+    capabilities: tuple[str, ...] = ()
+    labels: dict[str, str | bool | int | float] = Field(default_factory=dict)
+    max_concurrent: int = Field(3, ge=1, le=1000)
