@@ -142,14 +142,14 @@ class ExecutionOptions(WireModel):
         None, description="bound on silence: no progress, output, checkpoint or log from the handler"
     )
     start_at: datetime | None = Field(None, description="not before this instant (RFC 3339, with offset)")
-    retry_policy: RetryPolicy = RetryPolicy()  # type: ignore[call-arg]
-    resource_limits: ResourceLimits = ResourceLimits()  # type: ignore[call-arg]
+    retry_policy: RetryPolicy = RetryPolicy()
+    resource_limits: ResourceLimits = ResourceLimits()
     allow_parallel: bool = Field(True, description="false: one execution of the task at a time")
     concurrency_key: Name | None = None
     concurrency_limit: int = Field(1, ge=1, le=100_000)
     force_start: bool = Field(False, description="may exceed an agent's slots")
     max_lost_attempts: int = Field(3, ge=1, le=100, description="attempts lost with their agent before it fails")
-    agent: AgentSelectionCriteria = AgentSelectionCriteria()  # type: ignore[call-arg]
+    agent: AgentSelectionCriteria = AgentSelectionCriteria()
     tags: tuple[Name, ...] = Field((), max_length=32)
 
     @model_validator(mode="after")
@@ -208,7 +208,7 @@ class StartRequest(WireModel):
     task_id: Name | None = None
     project_id: Name = "default"
     idempotency_key: Annotated[str, Field(min_length=1, max_length=255)] | None = None
-    options: ExecutionOptions = ExecutionOptions()  # type: ignore[call-arg]
+    options: ExecutionOptions = ExecutionOptions()
 
     @model_validator(mode="after")
     def _names_the_work(self) -> StartRequest:

@@ -88,7 +88,7 @@ class Execution(WireModel):
     result: JsonValue = None
     error: Failure | None = None
     checkpoint: JsonValue = None
-    options: ExecutionOptions = ExecutionOptions()  # type: ignore[call-arg]
+    options: ExecutionOptions = ExecutionOptions()
     decision: dict[str, JsonValue] | None = Field(None, description="how its agent was chosen")
     tags: tuple[str, ...] = ()
     created_at: Instant

@@ -1,0 +1,1 @@
+"""MindSwarm Exec: runs agents' work on Celery and Redis."""

@@ -1,0 +1,195 @@
+"""The two faces of the ledger: the same operations, awaited or not.
+
+Scripts are called by SHA and loaded when the server does not know them, so that a `SCRIPT FLUSH` or a restart
+of the server is repaired by the next call. Every script may run twice with the same arguments, so a call whose
+reply was lost is simply sent again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import redis
+import redis.asyncio
+from redis import exceptions
+from redis.asyncio.retry import Retry as AsyncRetry
+from redis.backoff import ExponentialBackoff
+from redis.retry import Retry
+
+from mindswarm_exec.errors import LedgerFull, LedgerUnavailable
+from mindswarm_exec.ledger.keys import Keys
+from mindswarm_exec.ledger.operations import Key, Operation, ScriptCall, Step
+from mindswarm_exec.ledger.scripts import script
+from mindswarm_exec.settings import Settings
+
+R = TypeVar("R")
+
+#: One call and two repeats; together they stay within `ledger_timeout_seconds`.
+REPEATS = 2
+
+
+def _connection_options(settings: Settings) -> dict[str, Any]:
+    a_try = settings.ledger_timeout_seconds / (REPEATS + 1)
+    return {
+        "decode_responses": True,
+        "socket_timeout": a_try,
+        "socket_connect_timeout": a_try,
+        "health_check_interval": 0,
+        "protocol": 2,
+    }
+
+
+def connect_sync(url: str, settings: Settings) -> redis.Redis:
+    """A client whose every call ends within `ledger_timeout_seconds`."""
+    retry = Retry(ExponentialBackoff(cap=0.2, base=0.02), REPEATS)
+    return redis.Redis.from_url(url, retry=retry, **_connection_options(settings))
+
+
+def connect_async(url: str, settings: Settings) -> redis.asyncio.Redis:
+    """The asyncio twin of `connect_sync`."""
+    retry = AsyncRetry(ExponentialBackoff(cap=0.2, base=0.02), REPEATS)
+    return redis.asyncio.Redis.from_url(url, retry=retry, **_connection_options(settings))
+
+
+class _Face:
+    """What both faces share: from an operation to commands, and from replies to its result."""
+
+    def __init__(self, settings: Settings, *, test_clock: bool = False) -> None:
+        self.settings = settings
+        self.keys = Keys(settings.namespace)
+        self._test_clock = test_clock
+
+    def _commands(self, steps: Iterable[Step]) -> list[tuple[Any, ...]]:
+        return [self._command(step) for step in steps]
+
+    def _command(self, step: Step) -> tuple[Any, ...]:
+        if isinstance(step, ScriptCall):
+            return ("EVALSHA", self._sha(step), 1, self.keys.prefix, *step.args)
+        return tuple(self.keys.of(*part) if isinstance(part, Key) else part for part in step)
+
+    def _sha(self, step: ScriptCall) -> str:
+        return script(step.name, self.settings, self._test_clock).sha
+
+    def _text(self, step: ScriptCall) -> str:
+        return script(step.name, self.settings, self._test_clock).text
+
+
+class SyncLedger(_Face):
+    """The ledger for threads. Safe to share between them."""
+
+    def __init__(self, client: redis.Redis, settings: Settings, *, test_clock: bool = False) -> None:
+        super().__init__(settings, test_clock=test_clock)
+        self.client = client
+
+    def run(self, operation: Operation[R]) -> R:
+        """Carry out one operation.
+
+        Raises:
+            LedgerUnavailable: the server did not answer in time, or refused to serve.
+            LedgerFull: it is at its memory limit and the operation takes in work; nothing was changed.
+        """
+        return operation.read(self._send(operation.steps))
+
+    def run_many(self, operations: Sequence[Operation[R]]) -> list[R]:
+        """Carry out operations in one round trip, each atomic by itself. Raises as `run`."""
+        replies = iter(self._send([step for operation in operations for step in operation.steps]))
+        return [operation.read([next(replies) for _ in operation.steps]) for operation in operations]
+
+    def _send(self, steps: Sequence[Step]) -> list[Any]:
+        commands = self._commands(steps)
+        with translated_errors():
+            if len(commands) == 1:
+                try:
+                    return [self.client.execute_command(*commands[0])]
+                except exceptions.NoScriptError:
+                    self._load(steps)
+                    return [self.client.execute_command(*commands[0])]
+            replies = self._pipeline(commands)
+            unknown = [i for i, reply in enumerate(replies) if isinstance(reply, exceptions.NoScriptError)]
+            if unknown:
+                self._load(steps[i] for i in unknown)
+                again = self._pipeline([commands[i] for i in unknown])
+                for i, reply in zip(unknown, again, strict=True):
+                    replies[i] = reply
+            return _checked(replies)
+
+    def _load(self, steps: Iterable[Step]) -> None:
+        for text in {self._text(step) for step in steps if isinstance(step, ScriptCall)}:
+            self.client.execute_command("SCRIPT LOAD", text)
+
+    def _pipeline(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
+        pipeline = self.client.pipeline(transaction=False)
+        for command in commands:
+            pipeline.execute_command(*command)
+        return pipeline.execute(raise_on_error=False)
+
+
+class AsyncLedger(_Face):
+    """The ledger for asyncio. See `SyncLedger`."""
+
+    def __init__(self, client: redis.asyncio.Redis, settings: Settings, *, test_clock: bool = False) -> None:
+        super().__init__(settings, test_clock=test_clock)
+        self.client = client
+
+    async def run(self, operation: Operation[R]) -> R:
+        """Carry out one operation. Raises as `SyncLedger.run`."""
+        return operation.read(await self._send(operation.steps))
+
+    async def run_many(self, operations: Sequence[Operation[R]]) -> list[R]:
+        """Carry out operations in one round trip, each atomic by itself. Raises as `SyncLedger.run`."""
+        replies = iter(await self._send([step for operation in operations for step in operation.steps]))
+        return [operation.read([next(replies) for _ in operation.steps]) for operation in operations]
+
+    async def _send(self, steps: Sequence[Step]) -> list[Any]:
+        commands = self._commands(steps)
+        with translated_errors():
+            if len(commands) == 1:
+                try:
+                    return [await self.client.execute_command(*commands[0])]
+                except exceptions.NoScriptError:
+                    await self._load(steps)
+                    return [await self.client.execute_command(*commands[0])]
+            replies = await self._pipeline(commands)
+            unknown = [i for i, reply in enumerate(replies) if isinstance(reply, exceptions.NoScriptError)]
+            if unknown:
+                await self._load(steps[i] for i in unknown)
+                again = await self._pipeline([commands[i] for i in unknown])
+                for i, reply in zip(unknown, again, strict=True):
+                    replies[i] = reply
+            return _checked(replies)
+
+    async def _load(self, steps: Iterable[Step]) -> None:
+        for text in {self._text(step) for step in steps if isinstance(step, ScriptCall)}:
+            await self.client.execute_command("SCRIPT LOAD", text)
+
+    async def _pipeline(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
+        pipeline = self.client.pipeline(transaction=False)
+        for command in commands:
+            pipeline.execute_command(*command)
+        return await pipeline.execute(raise_on_error=False)
+
+
+def _checked(replies: list[Any]) -> list[Any]:
+    for reply in replies:
+        if isinstance(reply, Exception):
+            raise reply
+    return replies
+
+
+@contextmanager
+def translated_errors() -> Iterator[None]:
+    """Turn what redis-py raises into errors that callers of the engine know."""
+    try:
+        yield
+    except (exceptions.ConnectionError, exceptions.TimeoutError, exceptions.ReadOnlyError) as error:
+        raise LedgerUnavailable(
+            f"the ledger does not answer ({type(error).__name__}). Check that the server at "
+            "MINDSWARM_REDIS_URL runs; a submission may be repeated safely with its idempotency_key."
+        ) from error
+    except exceptions.OutOfMemoryError as error:
+        raise LedgerFull(
+            "the ledger is at its memory limit, so new work is refused; running work can still finish. "
+            "Wait, shorten MINDSWARM_RETENTION_SECONDS, or give the server more memory."
+        ) from error

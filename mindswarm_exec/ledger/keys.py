@@ -1,0 +1,74 @@
+"""Every key and channel of the ledger.
+
+All names start with one prefix whose braces make a single hash tag, so that a cluster keeps them on one
+shard and a script may touch any of them. Scripts build a name as `key(family, id)` from the same families;
+a test compares the two.
+
+    family          type     members or fields → score or value                     lifetime
+    execution       hash     the record of one execution, `event:<seq>` per move    retention after its end
+    status          zset     by status: execution id → ms it took that status       with the execution
+    lane            zset     by class: waiting execution id → rank (ms)             while it waits
+    backlog         set      classes whose lane is not empty                        derived from lanes
+    depth           hash     "<project> <priority>" → executions in lanes           derived from lanes
+    classes         zset     demand class id → ms of last use                       unused classes are forgotten
+    class           string   the demand as canonical JSON                           with its member of `classes`
+    suitable        set      by class: registered agents that meet the demand       with the class
+    available       zset     by class: agents that may take work now → packed score with the class
+    agents          zset     agent id → ms of its first registration                offline retention
+    agent           hash     the record of one agent                                offline retention
+    serves          set      by agent: classes whose demand it meets                with the agent
+    held            hash     by agent: attempt id → nonce; its size is the load     while held
+    success         hash     by agent: task type → smoothed success rate            with the agent
+    deadlines       zset     "execution:<id>" or "agent:<id>" → next deadline (ms)  while something is watched
+    affinity        string   by project and key: the agent that ran it last         a week after the last use
+    concurrency     set      by project and key: executions with a permit           while held
+    held_back       zset     by project and key: execution id → rank (ms)           while it waits for a permit
+    idempotency     string   by project and key: execution id                       with the execution
+    task            hash     the record of one task                                 until deleted
+    tasks           zset     task id → ms created                                   with the task
+    uses            string   counter of matches: orders agents by last use          for ever
+    swept_at        string   ms of the latest sweep                                 for ever
+    events          stream   every event; also the name of the pub/sub channel      the newest `max_events`
+    ended           channel  by execution: its terminal status, when it ends        -
+    control         channel  by agent: "<pause|cancel|withdraw|drain> <attempt id>" -
+    clock_offset    string   ms added to the server's clock; tests only             -
+    api_key         hash     by digest: the projects that an API key opens          until revoked
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+FAMILIES = frozenset(
+    {
+        "execution",
+        "status",
+        "lane",
+        "backlog",
+        "depth",
+        "classes",
+        "class",
+        "suitable",
+        "available",
+        "agents",
+        "agent",
+    }
+    | {"serves", "held", "success", "deadlines", "affinity", "concurrency", "held_back", "idempotency", "task"}
+    | {"tasks", "uses", "swept_at", "events", "ended", "control", "clock_offset", "api_key"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """The key names of one namespace."""
+
+    namespace: str
+
+    @property
+    def prefix(self) -> str:
+        return f"{{{self.namespace}}}:"
+
+    def of(self, family: str, member: str = "") -> str:
+        """The name of a family's key: `{namespace}:family` or `{namespace}:family:member`."""
+        assert family in FAMILIES, family
+        return f"{self.prefix}{family}:{member}" if member else f"{self.prefix}{family}"

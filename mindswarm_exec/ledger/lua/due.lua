@@ -1,0 +1,25 @@
+--[[ due.lua: what has passed its deadline.
+  KEYS  1 prefix
+  ARGV  1 most members to name
+  REPLY {now:int, {agent ids}, {{execution_id, status, nonce, attempt, agent_id, failed_attempts, deliveries,
+        options, eligible_at_ms, queue_timeout_at_ms, delivery_at_ms, timeout_at_ms, stall_at_ms}, …}}
+  EMITS nothing; notes the time of the sweep
+  TWICE harmless ]]
+call('SET', key('swept_at'), ms(NOW))
+local agents, executions = {}, {}
+for _, member in ipairs(call('ZRANGE', key('deadlines'), '-inf', ms(NOW), 'BYSCORE', 'LIMIT', 0, ARGV[1])) do
+  local kind, id = string.match(member, '^(%a+):(.*)$')
+  if kind == 'agent' then
+    agents[#agents + 1] = id
+  else
+    local facts = call('HMGET', key('execution', id), 'status', 'nonce', 'attempt', 'agent_id', 'failed_attempts',
+      'deliveries', 'options', 'eligible_at_ms', 'queue_timeout_at_ms', 'delivery_at_ms', 'timeout_at_ms', 'stall_at_ms')
+    if facts[1] then
+      table.insert(facts, 1, id)
+      executions[#executions + 1] = facts
+    else
+      call('ZREM', key('deadlines'), member)
+    end
+  end
+end
+return { NOW, agents, executions }

@@ -1,0 +1,29 @@
+--[[ forget.lua: remove executions that ended before a retention, classes long unused, events too many.
+  KEYS  1 prefix
+  ARGV  1 retention (ms) · 2 most executions to remove · 3 events to keep · 4+ terminal statuses
+  REPLY {"ok", executions removed:int}
+  EMITS nothing
+  TWICE the second call removes what the first left ]]
+local before, most, removed = ms(NOW - tonumber(ARGV[1])), tonumber(ARGV[2]), 0
+for i = 4, #ARGV do
+  local index = key('status', ARGV[i])
+  for _, id in ipairs(call('ZRANGE', index, '-inf', before, 'BYSCORE', 'LIMIT', 0, most - removed)) do
+    local record = key('execution', id)
+    local project_id, idempotency_key = unpack(call('HMGET', record, 'project_id', 'idempotency_key'))
+    if idempotency_key then call('DEL', key('idempotency', project_id .. ' ' .. idempotency_key)) end
+    call('UNLINK', record)
+    call('ZREM', index, id)
+    removed = removed + 1
+  end
+end
+for _, class_id in ipairs(call('ZRANGE', key('classes'), '-inf', before, 'BYSCORE', 'LIMIT', 0, 100)) do
+  if call('EXISTS', key('lane', class_id)) == 0 then
+    for _, agent_id in ipairs(call('SMEMBERS', key('suitable', class_id))) do
+      call('SREM', key('serves', agent_id), class_id)
+    end
+    call('DEL', key('class', class_id), key('suitable', class_id), key('available', class_id))
+    call('ZREM', key('classes'), class_id)
+  end
+end
+call('XTRIM', key('events'), 'MAXLEN', '~', ARGV[3])
+return { 'ok', removed }

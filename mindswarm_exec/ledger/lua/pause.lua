@@ -1,0 +1,29 @@
+--[[ pause.lua: pause what waits; ask what runs to stop at its next safe point.
+  KEYS  1 prefix
+  ARGV  1 entropy · 2 execution_id · 3 request id · 4 reason · 5 data of the event
+  REPLY {"ok", status, wakes} · {"absent"} · {"refused", status}
+  EMITS execution.paused, or execution.pause_requested for a running attempt
+  TWICE the request id is remembered: the same answer, no second effect ]]
+SOURCE = 'client'
+local entropy, id, request, reason, data = unpack(ARGV)
+local x = load(id)
+if not x then return { 'absent' } end
+if x.last_request == request then return { 'ok', x.status, {} } end
+if not allows(MOVES.pause, x) then return { 'refused', x.status } end
+set(x, 'last_request', request)
+if is_running(x) then
+  if x.intent_kind ~= 'cancel' then -- a cancel that was asked for first wins
+    intend(x, 'pause', reason)
+    emit(x, 'execution.pause_requested', data, true)
+    call('PUBLISH', key('control', x.agent_id), 'pause ' .. x.id .. '.' .. x.attempt)
+  end
+  save(x)
+  return { 'ok', x.status, WAKES }
+end
+intend(x, 'pause', reason)
+acknowledge(x)
+local freed = withdraw(x, entropy)
+move(x, MOVES.pause, data)
+save(x)
+if freed then fill(load_agent(freed), entropy) end
+return { 'ok', x.status, WAKES }

@@ -1,0 +1,94 @@
+--[[ settle.lua: end an attempt along one row of MOVES, free its slot and give the slot to who waits.
+  KEYS  1 prefix
+  ARGV  1 entropy · 2 source · 3 agent_id or "" · 4 attempt number · 5 execution_id · 6 nonce or ""
+        7 row · 8 slot: "claim" (free it; the next attempt runs here at once), "wake" (free it; the next is
+        sent by message) or "keep" (the code still runs; the slot stays taken) · 9 outcome for the success
+        rate: "1", "0" or "" · 10 counter to raise or "" · 11 delay (ms) before it may run again
+        12 data of the event · 13, 14 guard of a sweep: a deadline's field and the value it was found due
+        with; "", "" from an agent, whose attempt must not have been settled yet
+        15+ field, value pairs to store
+  REPLY {"ok", status, next attempt or {}, wakes} · {"absent"} · {"fenced"} · {"refused", status}
+  EMITS the row's event, once; for the next attempt execution.queued and execution.started
+  TWICE the settled attempt is remembered with its successor: the same answer, no second effect.
+  Even when fenced, the slot is freed if it was still held under this nonce: the code has ended. ]]
+local entropy, source, agent_id, number, id, nonce, row_name, slot, outcome = unpack(ARGV, 1, 9)
+local counter, delay, data, guard_field, guard_value = unpack(ARGV, 10, 14)
+SOURCE = source
+local row = MOVES[row_name]
+local attempt = id .. '.' .. number
+
+-- hand_on(): the freed slot takes up what waits -> the next attempt if it is to run here, else {}
+local function hand_on()
+  local agent = load_agent(agent_id)
+  if not agent then return {} end
+  local x = slot == 'claim' and is_free(agent) and best_waiting(agent)
+  if not x then
+    fill(agent, entropy)
+    return {}
+  end
+  leave_lane(x)
+  reserve(x, agent, 'fed', entropy)
+  begin(x)
+  save(x)
+  if agent.load < agent.max_concurrent then fill(agent, entropy) end
+  return attempt_of(x.id)
+end
+
+-- end_zombie(): a stale attempt reports; its code has ended, so its slot is free
+local function end_zombie()
+  if agent_id ~= '' and slot ~= 'keep' and free_slot(agent_id, attempt, nonce) then
+    slot = 'wake'
+    hand_on()
+  end
+end
+
+local x = load(id)
+if not x then
+  end_zombie()
+  return { 'absent' }
+end
+if (x.nonce or '') == nonce and x.settled then
+  local name, next_id, next_nonce = string.match(x.settled, '^(%S+) ?(%S*) ?(%S*)$')
+  if name == row_name then
+    local again = next_id ~= '' and attempt_of(next_id) or {}
+    return { 'ok', x.status, again[2] == next_nonce and again or {}, {} }
+  end
+end
+if (x.nonce or '') ~= nonce or (x.settled and guard_field == '') then
+  end_zombie()
+  return { 'fenced' }
+end
+if guard_field ~= '' and (x[guard_field] or '') ~= guard_value then return { 'refused', x.status } end
+if not allows(row, x) then
+  end_zombie()
+  return { 'refused', x.status }
+end
+
+if outcome ~= '' and agent_id ~= '' then
+  local rate = success_rate(agent_id, x.task_type)
+  local smoothed = rate + SUCCESS_SMOOTHING * (tonumber(outcome) - rate)
+  if smoothed ~= rate then call('HSET', key('success', agent_id), x.task_type, string.format('%.6g', smoothed)) end
+end
+for i = 15, #ARGV, 2 do set(x, ARGV[i], ARGV[i + 1]) end
+if counter ~= '' then set(x, counter, (tonumber(x[counter]) or 0) + 1) end
+leave(x)
+clear_clocks(x)
+unset(x, 'claim_token')
+local freed = slot ~= 'keep' and agent_id ~= '' and free_slot(agent_id, attempt, nonce)
+if x.intent_kind then acknowledge(x) end
+set(x, 'settled', row_name)
+move(x, row, data)
+local ended = not WATCHED[row.target] and row ~= MOVES.pause
+if ended then set(x, 'finished_at_ms', ms(NOW)) end
+save(x)
+return_permit(x, entropy)
+if row.target == MOVES.create.target then
+  if tonumber(delay) > 0 then set(x, 'eligible_at_ms', ms(NOW + delay)) end
+  enter(x, entropy)
+end
+local following = freed and hand_on() or {}
+if following[1] and x.settled then
+  call('HSET', key('execution', id), 'settled', row_name .. ' ' .. following[1] .. ' ' .. following[2])
+end
+if ended then call('PUBLISH', key('ended', id), x.status) end
+return { 'ok', x.status, following, WAKES }

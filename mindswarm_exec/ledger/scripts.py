@@ -1,0 +1,91 @@
+"""The Lua scripts: read from the package, rendered with the table of moves and the settings, named by SHA."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from hashlib import sha1
+from importlib import resources
+
+from mindswarm_exec.lifecycle import MOVES, TASK_STATUS, WATCHED, Move
+from mindswarm_exec.settings import Settings
+
+#: Scripts that take in new work. They are refused when the server is at its memory limit; all others may
+#: still write then, so that what runs can finish and be controlled.
+TAKING_IN = frozenset({"start", "retry", "put_task"})
+
+SCRIPT_NAMES = tuple(
+    sorted(
+        file.name.removesuffix(".lua")
+        for file in resources.files(__package__).joinpath("lua").iterdir()
+        if file.name.endswith(".lua") and file.name != "prelude.lua"
+    )
+)
+
+
+@dataclass(frozen=True)
+class Script:
+    """One rendered script."""
+
+    name: str
+    text: str
+
+    @cached_property
+    def sha(self) -> str:
+        return sha1(self.text.encode(), usedforsecurity=False).hexdigest()
+
+
+def source(name: str) -> str:
+    """The text of `lua/<name>.lua` as it stands in the package."""
+    return resources.files(__package__).joinpath("lua", f"{name}.lua").read_text(encoding="utf-8")
+
+
+@lru_cache(maxsize=512)
+def script(name: str, settings: Settings, test_clock: bool = False) -> Script:
+    """Render one script: shebang, constants, prelude, body. Different settings give different scripts."""
+    body = source("prelude") + source(name)
+    flags = "" if name in TAKING_IN else " flags=allow-oom"
+    return Script(name, f"#!lua{flags}\n{_constants(body, settings, test_clock)}{body}")
+
+
+def _constants(body: str, settings: Settings, test_clock: bool) -> str:
+    values: dict[str, object] = {
+        "DELIVERY_MS": round(settings.delivery_seconds * 1000),
+        "GRACE_MS": round(settings.enforcement_grace_seconds * 1000),
+        "LEASE_MS": round(settings.lease_seconds * 1000),
+        "HEAD_START_MS": round(settings.head_start_seconds * 1000),
+        "IDLE_BONUS": settings.idle_bonus,
+        "FREE_SLOT_WEIGHT": settings.free_slot_weight,
+        "SUCCESS_WEIGHT": settings.success_weight,
+        "AFFINITY_BONUS": settings.affinity_bonus,
+        "SUCCESS_SMOOTHING": settings.success_smoothing,
+        "TEST_CLOCK": str(test_clock).lower(),
+    }
+    lines = [f"local {name} = {value}" for name, value in values.items()]
+    lines.append(f"local MOVES = {{ {', '.join(_row(move) for move in _rows_needed(body))} }}")
+    watched = ", ".join(f"{status} = {{ {', '.join(map(_quoted, names))} }}" for status, names in WATCHED.items())
+    lines.append(f"local WATCHED = {{ {watched} }}")
+    statuses = ", ".join(f"{status} = {_quoted(task)}" for status, task in TASK_STATUS.items())
+    lines.append(f"local TASK_STATUS = {{ {statuses} }}")
+    return "\n".join(lines) + "\n"
+
+
+def _rows_needed(body: str) -> list[Move]:
+    """The rows a script names, or all if it takes the row as an argument: building tables costs time."""
+    if "MOVES[" in body:
+        return list(MOVES)
+    named = set(re.findall(r"MOVES\.(\w+)", body))
+    return [move for move in MOVES if move.name in named]
+
+
+def _row(move: Move) -> str:
+    sources = ", ".join(f"{status} = true" for status in move.sources)
+    return (
+        f"{move.name} = {{ name = {_quoted(move.name)}, sources = {{ {sources} }}, "
+        f"target = {_quoted(move.target)}, event = {_quoted(move.event)} }}"
+    )
+
+
+def _quoted(text: str) -> str:
+    return f"'{text}'"

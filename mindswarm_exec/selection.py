@@ -1,0 +1,156 @@
+"""Which agent may serve an execution, and which of those it should be. Pure.
+
+The ledger's scripts decide; these functions say the same in Python, for explanations, for dry runs and as the
+reference that a property test holds the scripts to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from mindswarm_exec.models.options import AgentSelectionCriteria, Constraint, DemandClass
+from mindswarm_exec.settings import Settings
+
+LabelValue = str | bool | int | float
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """An agent at the moment of a decision."""
+
+    agent_id: str
+    task_types: frozenset[str]
+    capabilities: frozenset[str] = frozenset()
+    labels: Mapping[str, LabelValue] = field(default_factory=dict)
+    max_concurrent: int = 3
+    load: int = 0
+    accepts_work: bool = True
+    #: value of the ledger's counter of matches when it was last chosen; 0 if never
+    last_used: int = 0
+    success_rates: Mapping[str, float] = field(default_factory=dict)
+
+    def success_rate(self, task_type: str) -> float:
+        """Its smoothed success rate on the task type; 1.0 before the first outcome."""
+        return self.success_rates.get(task_type, 1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """The terms of one candidate's score; `total` decides."""
+
+    idle: float
+    free_slots: float
+    success: float
+    affinity: float
+
+    @property
+    def total(self) -> float:
+        return self.idle + self.free_slots + self.success + self.affinity
+
+
+def unmet(demand: DemandClass, agent: Candidate) -> str | None:
+    """The first thing that keeps `agent`, as registered, from ever serving `demand`; None if nothing does."""
+    if demand.agent_id is not None and demand.agent_id != agent.agent_id:
+        return f"only agent '{demand.agent_id}' may serve it"
+    if demand.task_type not in agent.task_types:
+        return f"does not implement '{demand.task_type}'"
+    if agent.agent_id in demand.excluded_agents:
+        return "is excluded"
+    missing = [name for name in demand.required_capabilities if name not in agent.capabilities]
+    if missing:
+        return f"lacks the capability {', '.join(missing)}"
+    for constraint in demand.constraints:
+        if not meets(constraint, agent.labels.get(constraint.label)):
+            found = agent.labels.get(constraint.label, "nothing")
+            return f"label {constraint.label} {constraint.op} {constraint.value} is not met: it has {found}"
+    return None
+
+
+def suits(demand: DemandClass, agent: Candidate) -> bool:
+    """Whether `agent`, as registered, meets `demand`."""
+    return unmet(demand, agent) is None
+
+
+def meets(constraint: Constraint, value: LabelValue | None) -> bool:
+    """Whether a label's value (None: the agent lacks the label) meets the constraint.
+
+    Values of different kinds are never equal (`true` is not 1), and only numbers are ordered.
+    """
+    wanted = constraint.value
+    match constraint.op:
+        case "exists":
+            return (value is not None) == (wanted is not False)
+        case "!=":
+            return not _same(value, wanted)
+        case "=":
+            return _same(value, wanted)
+        case "in":
+            return isinstance(wanted, tuple) and any(_same(value, one) for one in wanted)
+    if not (_is_number(value) and _is_number(wanted)):
+        return False
+    assert isinstance(value, int | float)
+    assert isinstance(wanted, int | float)
+    match constraint.op:
+        case ">":
+            return value > wanted
+        case ">=":
+            return value >= wanted
+        case "<":
+            return value < wanted
+        case _:
+            return value <= wanted
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _same(left: object, right: object) -> bool:
+    if _is_number(left) and _is_number(right):
+        return left == right
+    return type(left) is type(right) and left == right
+
+
+def score(agent: Candidate, task_type: str, *, has_affinity: bool, settings: Settings) -> Score:
+    """The score of a suitable, free agent: idle, free slots, success on this task type, affinity."""
+    return Score(
+        idle=settings.idle_bonus if agent.load == 0 else 0.0,
+        free_slots=(agent.max_concurrent - agent.load) * settings.free_slot_weight,
+        success=settings.success_weight * agent.success_rate(task_type),
+        affinity=settings.affinity_bonus if has_affinity else 0.0,
+    )
+
+
+def is_free(demand: DemandClass, agent: Candidate) -> bool:
+    """Whether a suitable agent may take the work now."""
+    if not agent.accepts_work or agent.load >= agent.max_concurrent:
+        return False
+    least = demand.min_success_rate
+    return least is None or agent.success_rate(demand.task_type) >= least
+
+
+def choose(
+    demand: DemandClass,
+    criteria: AgentSelectionCriteria,
+    agents: Sequence[Candidate],
+    *,
+    last_agent_id: str | None,
+    settings: Settings,
+) -> Candidate | None:
+    """The agent that takes the work now, or None if no suitable one is free.
+
+    The preferred agent if it is suitable and free; else the highest score, to a hundredth of a point; ties go
+    to the agent longest unused. A pre-assigned agent is part of the demand: then no other one is suitable.
+    `last_agent_id` is the agent that last ran this affinity key.
+    """
+    free = [agent for agent in agents if suits(demand, agent) and is_free(demand, agent)]
+    for agent in free:
+        if agent.agent_id == criteria.preferred_agent_id:
+            return agent
+
+    def rank(agent: Candidate) -> tuple[int, int]:
+        points = score(agent, demand.task_type, has_affinity=agent.agent_id == last_agent_id, settings=settings)
+        return int(points.total * 100 + 0.5), -agent.last_used
+
+    return max(free, key=rank, default=None)
