@@ -67,8 +67,7 @@ def _problem(detail: ErrorDetails, model: type[BaseModel] | None) -> tuple[str, 
         case "literal_error" | "enum":
             return f"must be {context['expected']}", str(context["expected"])
         case _:
-            message = detail["msg"]
-            return message[0].lower() + message[1:].replace("Input ", ""), None
+            return detail["msg"].removeprefix("Input ").replace("should", "must", 1), None
 
 
 def _unknown_field(location: tuple[int | str, ...], model: type[BaseModel] | None) -> tuple[str, Any]:
