@@ -1,0 +1,70 @@
+"""API keys at rest: by the digest of a key, what it is called and which projects it opens."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from redis.exceptions import RedisError
+
+from mindswarm_exec.errors import LedgerUnavailable
+from mindswarm_exec.ledger.keys import Keys
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+
+class ApiKeyStore:
+    """Keeps one hash a key. Knows digests only; the keys themselves never come here."""
+
+    def __init__(self, client: Redis, namespace: str) -> None:
+        self._client = client
+        self._keys = Keys(namespace)
+
+    async def put(self, digest: str, name: str, project_ids: frozenset[str], created_at_ms: int) -> None:
+        fields: dict[Any, Any] = {
+            "name": name,
+            "projects": json.dumps(sorted(project_ids)),
+            "created_at_ms": created_at_ms,
+        }
+        await self._answer(self._client.hset(self._keys.of("api_key", digest), mapping=fields))
+
+    async def get(self, digest: str) -> dict[str, Any] | None:
+        """`name`, `projects` (a list) and `created_at_ms` of the key with this digest, or None."""
+        found = await self._answer(self._client.hgetall(self._keys.of("api_key", digest)))
+        record = {_text(field): _text(value) for field, value in found.items()}
+        if not record:
+            return None
+        return {
+            "name": record["name"],
+            "projects": json.loads(record["projects"]),
+            "created_at_ms": int(record["created_at_ms"]),
+        }
+
+    async def delete(self, digest: str) -> bool:
+        """Whether there was such a key."""
+        return bool(await self._answer(self._client.delete(self._keys.of("api_key", digest))))
+
+    async def digests(self) -> list[str]:
+        """The digests of all keys. Walks the key space: for people, not for each call."""
+        prefix = self._keys.of("api_key", "*").removesuffix("*")
+        try:
+            return [_text(key).removeprefix(prefix) async for key in self._client.scan_iter(prefix + "*", count=1000)]
+        except (RedisError, OSError) as error:
+            raise _unavailable(error) from error
+
+    async def _answer(self, command: Any) -> Any:
+        try:
+            return await command
+        except (RedisError, OSError) as error:
+            raise _unavailable(error) from error
+
+
+def _unavailable(error: Exception) -> LedgerUnavailable:
+    return LedgerUnavailable(
+        f"the ledger did not answer about an API key ({type(error).__name__}). Check it, and try again."
+    )
+
+
+def _text(value: Any) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
