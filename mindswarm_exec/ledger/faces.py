@@ -21,7 +21,7 @@ from redis.retry import Retry
 from mindswarm_exec.errors import LedgerFull, LedgerUnavailable
 from mindswarm_exec.ledger.keys import Keys
 from mindswarm_exec.ledger.operations import Key, Operation, ScriptCall, Step
-from mindswarm_exec.ledger.scripts import script
+from mindswarm_exec.ledger.scripts import SCRIPT_NAMES, script
 from mindswarm_exec.settings import Settings
 
 R = TypeVar("R")
@@ -59,21 +59,18 @@ class _Face:
     def __init__(self, settings: Settings, *, test_clock: bool = False) -> None:
         self.settings = settings
         self.keys = Keys(settings.namespace)
-        self._test_clock = test_clock
+        self._scripts = {name: script(name, settings, test_clock) for name in SCRIPT_NAMES}
 
     def _commands(self, steps: Iterable[Step]) -> list[tuple[Any, ...]]:
         return [self._command(step) for step in steps]
 
     def _command(self, step: Step) -> tuple[Any, ...]:
         if isinstance(step, ScriptCall):
-            return ("EVALSHA", self._sha(step), 1, self.keys.prefix, *step.args)
+            return ("EVALSHA", self._scripts[step.name].sha, 1, self.keys.prefix, *step.args)
         return tuple(self.keys.of(*part) if isinstance(part, Key) else part for part in step)
 
-    def _sha(self, step: ScriptCall) -> str:
-        return script(step.name, self.settings, self._test_clock).sha
-
     def _text(self, step: ScriptCall) -> str:
-        return script(step.name, self.settings, self._test_clock).text
+        return self._scripts[step.name].text
 
 
 class SyncLedger(_Face):

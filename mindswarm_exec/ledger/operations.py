@@ -38,7 +38,7 @@ from mindswarm_exec.ledger.replies import (
 )
 from mindswarm_exec.lifecycle import TERMINAL, Move, Status
 
-R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
 Fields = Mapping[str, str | int | float]
 
 
@@ -58,14 +58,14 @@ Step = ScriptCall | tuple[Any, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Operation(Generic[R]):
+class Operation(Generic[R_co]):
     """One request of one or more steps, sent together, and the reader of their replies."""
 
     steps: tuple[Step, ...]
-    read: Callable[[list[Any]], R]
+    read: Callable[[list[Any]], R_co]
 
 
-def _script(name: str, read: Callable[[Any], R], *args: str | int | float) -> Operation[R]:
+def _script(name: str, read: Callable[[Any], R_co], *args: str | int | float) -> Operation[R_co]:
     return Operation((ScriptCall(name, args),), lambda replies: read(replies[0]))
 
 
@@ -240,7 +240,11 @@ def put_task(
 
 
 def _wakes(flat: Sequence[Any]) -> tuple[Wake, ...]:
-    return tuple(Wake(*flat[i : i + 5], int(flat[i + 5])) for i in range(0, len(flat), 6))
+    return tuple(_wake(*flat[i : i + 6]) for i in range(0, len(flat), 6))
+
+
+def _wake(agent_id: str, execution_id: str, nonce: str, attempt: str, task_type: str, priority: str) -> Wake:
+    return Wake(agent_id, execution_id, nonce, attempt, task_type, int(priority))
 
 
 def _attempt(values: Sequence[Any]) -> Attempt:

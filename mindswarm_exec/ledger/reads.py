@@ -1,0 +1,188 @@
+"""Reads of the ledger's records: requests and readers, like `operations.py`. Nothing here changes anything."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mindswarm_exec.ledger.operations import Key, Operation
+from mindswarm_exec.lifecycle import Status
+
+Record = dict[str, str]
+
+
+def _mapping(reply: Any) -> Record:
+    """A hash as redis-py gives it: a dict, or a flat list where a pipeline leaves replies raw."""
+    if isinstance(reply, dict):
+        return reply
+    return dict(zip(reply[::2], reply[1::2], strict=True))
+
+
+def execution(execution_id: str) -> Operation[Record | None]:
+    """The fields of one execution, or None."""
+    step = ("HGETALL", Key("execution", execution_id))
+    return Operation((step,), lambda replies: _mapping(replies[0]) or None)
+
+
+def fields(execution_id: str, names: Sequence[str]) -> Operation[Record]:
+    """Some fields of one execution; those that are not set are left out."""
+    step = ("HMGET", Key("execution", execution_id), *names)
+
+    def read(replies: list[Any]) -> Record:
+        return {name: value for name, value in zip(names, replies[0], strict=True) if value is not None}
+
+    return Operation((step,), read)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A position in the listing by status: newest first, by the instant the status was taken, then by id."""
+
+    at_ms: int
+    execution_id: str
+    status: Status
+
+    @property
+    def order(self) -> tuple[int, str]:
+        return self.at_ms, self.execution_id
+
+
+def newest(status: Status, before_ms: int | None, since_ms: int | None, most: int) -> Operation[list[Place]]:
+    """Executions in `status` that took it at or before `before_ms` and not before `since_ms`."""
+    high = "+inf" if before_ms is None else before_ms
+    low = "-inf" if since_ms is None else since_ms
+    key = Key("status", status)
+    step = ("ZRANGE", key, high, low, "BYSCORE", "REV", "LIMIT", 0, most, "WITHSCORES")
+
+    def read(replies: list[Any]) -> list[Place]:
+        return [Place(int(float(score)), member, status) for member, score in _scored(replies[0])]
+
+    return Operation((step,), read)
+
+
+def _scored(reply: Any) -> list[tuple[str, float]]:
+    """Members with scores: pairs as redis-py gives them, or a flat list."""
+    if reply and not isinstance(reply[0], str):
+        return [(member, float(score)) for member, score in reply]
+    return [(reply[i], float(reply[i + 1])) for i in range(0, len(reply), 2)]
+
+
+# --- agents ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class AgentFacts:
+    """An agent's record, what it holds (attempt id → nonce) and its success rates (task type → rate)."""
+
+    agent_id: str
+    record: Record
+    held: Record
+    success: Record
+
+
+def agent_ids() -> Operation[list[str]]:
+    """Every registered agent, first registered first."""
+    return Operation((("ZRANGE", Key("agents"), 0, -1),), lambda replies: list(replies[0]))
+
+
+def agent(agent_id: str) -> Operation[AgentFacts | None]:
+    """One agent, or None."""
+    steps = tuple(("HGETALL", Key(family, agent_id)) for family in ("agent", "held", "success"))
+
+    def read(replies: list[Any]) -> AgentFacts | None:
+        record, held, success = (_mapping(reply) for reply in replies)
+        return AgentFacts(agent_id, record, held, success) if record else None
+
+    return Operation(steps, read)
+
+
+def suitable_agents(class_id: str) -> Operation[list[str]]:
+    """The registered agents that meet the demand of a class."""
+    return Operation((("SMEMBERS", Key("suitable", class_id)),), lambda replies: sorted(replies[0]))
+
+
+def permit_holders(project_id: str, concurrency_key: str) -> Operation[list[str]]:
+    """The executions that hold a permit of a concurrency key."""
+    step = ("SMEMBERS", Key("concurrency", f"{project_id} {concurrency_key}"))
+    return Operation((step,), lambda replies: sorted(replies[0]))
+
+
+# --- the queue -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class QueueFacts:
+    """Counts by status, depths by project and priority, classes with a backlog, the oldest pending instant."""
+
+    by_status: dict[Status, int]
+    depth: dict[tuple[str, int], int]
+    backlog: tuple[str, ...]
+    oldest_pending_at_ms: int | None
+    oldest_pending_id: str | None
+
+
+def queue() -> Operation[QueueFacts]:
+    """What waits, counted."""
+    counts = tuple(("ZCARD", Key("status", status)) for status in Status)
+    oldest = ("ZRANGE", Key("status", Status.PENDING), 0, 0, "WITHSCORES")
+    steps = (*counts, ("HGETALL", Key("depth")), ("SMEMBERS", Key("backlog")), oldest)
+
+    def read(replies: list[Any]) -> QueueFacts:
+        *cards, depth, backlog, head = replies
+        pairs = _scored(head)
+        return QueueFacts(
+            by_status={status: int(count) for status, count in zip(Status, cards, strict=True)},
+            depth={_depth_key(name): int(count) for name, count in _mapping(depth).items() if int(count)},
+            backlog=tuple(sorted(backlog)),
+            oldest_pending_at_ms=int(pairs[0][1]) if pairs else None,
+            oldest_pending_id=pairs[0][0] if pairs else None,
+        )
+
+    return Operation(steps, read)
+
+
+def _depth_key(name: str) -> tuple[str, int]:
+    project_id, _, priority = name.rpartition(" ")
+    return project_id, int(priority)
+
+
+@dataclass(frozen=True, slots=True)
+class ClassFacts:
+    class_id: str
+    demand: str
+    waiting: int
+    suitable: int
+    available: int
+
+
+def demand_class(class_id: str) -> Operation[ClassFacts]:
+    """One demand class: its demand as JSON, how many wait, how many could serve it, how many are free."""
+    steps = (
+        ("GET", Key("class", class_id)),
+        ("ZCARD", Key("lane", class_id)),
+        ("SCARD", Key("suitable", class_id)),
+        ("ZCARD", Key("available", class_id)),
+    )
+    return Operation(steps, lambda replies: ClassFacts(class_id, replies[0] or "{}", *map(int, replies[1:])))
+
+
+def server_time_ms() -> Operation[int]:
+    """The server's clock, in Unix milliseconds."""
+    return Operation((("TIME",),), lambda replies: int(replies[0][0]) * 1000 + int(replies[0][1]) // 1000)
+
+
+# --- tasks -----------------------------------------------------------------------------------------------
+
+
+def task(task_id: str) -> Operation[Record | None]:
+    """The fields of one task, or None."""
+    step = ("HGETALL", Key("task", task_id))
+    return Operation((step,), lambda replies: _mapping(replies[0]) or None)
+
+
+def task_ids(before_ms: int | None, most: int) -> Operation[list[tuple[str, int]]]:
+    """Tasks created at or before `before_ms`, newest first, with the instant."""
+    high = "+inf" if before_ms is None else before_ms
+    step = ("ZRANGE", Key("tasks"), high, "-inf", "BYSCORE", "REV", "LIMIT", 0, most, "WITHSCORES")
+    return Operation((step,), lambda replies: [(member, int(at)) for member, at in _scored(replies[0])])

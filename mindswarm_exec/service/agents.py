@@ -1,0 +1,66 @@
+"""AgentManager: the agents as operators see and steer them."""
+
+from __future__ import annotations
+
+from mindswarm_exec.errors import MoveRefused, UnknownAgent
+from mindswarm_exec.ledger import operations, reads
+from mindswarm_exec.ledger.faces import AsyncLedger
+from mindswarm_exec.ledger.replies import Absent, Done, Fenced, Refused
+from mindswarm_exec.models.records import AgentRecord
+from mindswarm_exec.service.executions import Publisher
+from mindswarm_exec.service.names import nearest
+from mindswarm_exec.service.records import agent_record
+
+
+class AgentManager:
+    """List agents; send them to sleep, wake them, drain them."""
+
+    def __init__(self, ledger: AsyncLedger, publisher: Publisher | None = None) -> None:
+        self._ledger = ledger
+        self._publisher = publisher
+
+    async def list(self) -> list[AgentRecord]:
+        """Every registered agent, first registered first; offline ones until their retention has passed."""
+        names = await self._ledger.run(reads.agent_ids())
+        found = await self._ledger.run_many([reads.agent(name) for name in names])
+        return [agent_record(facts) for facts in found if facts is not None]
+
+    async def get(self, agent_id: str) -> AgentRecord:
+        """One agent. Raises UnknownAgent."""
+        facts = await self._ledger.run(reads.agent(agent_id))
+        if facts is None:
+            raise await self._unknown(agent_id)
+        return agent_record(facts)
+
+    async def sleep(self, agent_id: str) -> AgentRecord:
+        """The agent takes no work until it is woken; what it runs goes on."""
+        return await self._set(agent_id, "sleeping", accepts_work=False, event="agent.sleeping")
+
+    async def wake(self, agent_id: str) -> AgentRecord:
+        """The agent takes work again, after sleep or a drain."""
+        return await self._set(agent_id, "awake", accepts_work=True, event="agent.woken")
+
+    async def drain(self, agent_id: str) -> AgentRecord:
+        """The agent takes no new work; what was queued for it moves on at once, what it runs at the next checkpoint."""
+        return await self._set(agent_id, "draining", accepts_work=False, event="agent.draining")
+
+    async def _set(self, agent_id: str, state: str, *, accepts_work: bool, event: str) -> AgentRecord:
+        reply = await self._ledger.run(
+            operations.set_agent_state(agent_id, "", state, accepts_work=accepts_work, event=event)
+        )
+        match reply:
+            case Done(wakes=wakes):
+                if wakes and self._publisher is not None:
+                    await self._publisher.publish(wakes)
+                return await self.get(agent_id)
+            case Absent() | Fenced():
+                raise await self._unknown(agent_id)
+            case Refused(status=found):
+                raise MoveRefused(
+                    f"agent '{agent_id}' cannot become {state}: it is {found}. Start its process first.",
+                    agent_id=agent_id,
+                    found=found,
+                )
+
+    async def _unknown(self, agent_id: str) -> UnknownAgent:
+        return UnknownAgent.of(agent_id, nearest(agent_id, await self._ledger.run(reads.agent_ids())))

@@ -1,0 +1,108 @@
+"""From what a submitter asks to what the ledger stores. Pure; shared by the service and the direct client."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from pydantic import JsonValue
+from pydantic_core import to_json
+
+from mindswarm_exec.errors import PayloadTooLarge
+from mindswarm_exec.ledger import operations
+from mindswarm_exec.ledger.operations import Operation, Started
+from mindswarm_exec.models.options import DemandClass, ExecutionOptions
+
+#: The record does not keep a limit of lost attempts that is the default.
+DEFAULT_MAX_LOST_ATTEMPTS = int(ExecutionOptions.model_fields["max_lost_attempts"].default)
+
+
+def stored_json(value: JsonValue, what: str, limit_bytes: int) -> str:
+    """`value` as JSON text.
+
+    Raises:
+        PayloadTooLarge: it is longer than `limit_bytes` in UTF-8.
+    """
+    encoded = to_json(value, inf_nan_mode="null")
+    if len(encoded) > limit_bytes:
+        raise PayloadTooLarge.of(what, len(encoded), limit_bytes)
+    return encoded.decode()
+
+
+def start_operation(
+    execution_id: str,
+    task_type: str,
+    payload_json: str,
+    options: ExecutionOptions,
+    *,
+    project_id: str,
+    task_id: str | None = None,
+    idempotency_key: str | None = None,
+) -> Operation[Started]:
+    """The ledger operation that submits one execution."""
+    fields: dict[str, str | int | float] = {
+        "task_type": task_type,
+        "project_id": project_id,
+        "payload": payload_json,
+        **option_fields(task_type, options, task_id),
+    }
+    if task_id:
+        fields["task_id"] = task_id
+    if idempotency_key:
+        fields["idempotency_key"] = idempotency_key
+    start_at_ms = round(options.start_at.timestamp() * 1000) if options.start_at else None
+    return operations.start(execution_id, fields, start_at_ms=start_at_ms, pinned=pinned_class(task_type, options))
+
+
+def pinned_class(task_type: str, options: ExecutionOptions) -> tuple[str, str, str]:
+    """(agent id, class id, demand) of the pre-assigned agent, or three empty strings."""
+    if options.agent.agent_id is None:
+        return "", "", ""
+    demand = DemandClass.of(task_type, options.agent)
+    return options.agent.agent_id, demand.class_id, demand.stored
+
+
+def option_fields(task_type: str, options: ExecutionOptions, task_id: str | None) -> dict[str, str | int | float]:
+    """The fields of the record that follow from the options. Those at their defaults are left out."""
+    class_id, demand = _unpinned_class(task_type, options)
+    fields: dict[str, str | int | float] = {
+        "priority": options.priority,
+        "class_id": class_id,
+        "options": options.stored,
+    }
+    if demand:
+        fields["demand"] = demand
+    for name in ("timeout", "queue_timeout", "stall_timeout"):
+        seconds = getattr(options, f"{name}_seconds")
+        if seconds is not None:
+            fields[f"{name}_ms"] = max(1, round(seconds * 1000))
+    if key := _concurrency_key(task_type, options, task_id):
+        fields["concurrency_key"] = key
+        fields["concurrency_limit"] = 1 if not options.allow_parallel else options.concurrency_limit
+    if options.agent.preferred_agent_id:
+        fields["preferred_agent_id"] = options.agent.preferred_agent_id
+    if options.agent.affinity_key:
+        fields["affinity_key"] = options.agent.affinity_key
+    if options.force_start:
+        fields["force_start"] = 1
+    if options.max_lost_attempts != DEFAULT_MAX_LOST_ATTEMPTS:
+        fields["max_lost_attempts"] = options.max_lost_attempts
+    return fields
+
+
+def _unpinned_class(task_type: str, options: ExecutionOptions) -> tuple[str, str]:
+    if not options.agent.model_fields_set:
+        return _plain_class(task_type), ""
+    demand = DemandClass.of(task_type, options.agent, pinned=False)
+    return demand.class_id, demand.stored
+
+
+@lru_cache(maxsize=4096)
+def _plain_class(task_type: str) -> str:
+    return DemandClass(task_type=task_type).class_id
+
+
+def _concurrency_key(task_type: str, options: ExecutionOptions, task_id: str | None) -> str | None:
+    """`allow_parallel=false` is a concurrency key of its own: the task's, or without one the task type's."""
+    if options.allow_parallel:
+        return options.concurrency_key
+    return f"task:{task_id}" if task_id else f"task_type:{task_type}"
