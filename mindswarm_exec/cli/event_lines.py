@@ -1,0 +1,90 @@
+"""An event as one line for people."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+
+from rich import box
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from mindswarm_exec.cli import cells
+from mindswarm_exec.models.records import Event, HistoryEntry
+
+#: Style of an event type's last word.
+_STYLES = {
+    "created": "yellow",
+    "queued": "cyan",
+    "started": "bold blue",
+    "progress": "blue",
+    "output": "default",
+    "checkpoint": "blue",
+    "completed": "bold green",
+    "failed": "bold red",
+    "timed_out": "bold red",
+    "cancelled": "magenta",
+    "released": "bold yellow",
+    "retry_scheduled": "yellow",
+    "offline": "bold red",
+    "registered": "green",
+}
+
+
+def event_line(event: Event, *, full_id: bool = False) -> Text:
+    """The clock, the type, whom it concerns, and what it says.
+
+    `full_id` shows the execution's id so that it can be copied.
+    """
+    kind = event.event_type.rpartition(".")[2]
+    line = Text(cells.clock(event.timestamp), style="dim", end="")
+    line.append("  ").append(f"{cells.clean(event.event_type):<26}", style=_STYLES.get(kind, ""))
+    concerned = event.context.execution_id
+    if concerned:
+        line.append(cells.clean(concerned) if full_id else cells.short_id(concerned), style="dim")
+    if event.context.agent_id:
+        line.append(" @" + cells.clean(event.context.agent_id), style="cyan")
+    said = what_it_says(event)
+    if said:
+        line.append("  " + said)
+    return line
+
+
+def history_table(entries: Sequence[HistoryEntry]) -> RenderableType:
+    """The record of one execution: each entry with the time since the one before it."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold dim")
+    for name in ("#", "AT", "AFTER"):
+        table.add_column(name, justify="right")
+    table.add_column("EVENT")
+    table.add_column("WHAT")
+    former = None
+    for entry in entries:
+        after = None if former is None else (entry.timestamp - former).total_seconds() * 1000
+        former = entry.timestamp
+        kind = entry.event_type.rpartition(".")[2]
+        row = (str(entry.seq), cells.clock(entry.timestamp), cells.duration(after))
+        table.add_row(*row, Text(entry.event_type, style=_STYLES.get(kind, "")), facts(entry.data))
+    return table
+
+
+def facts(data: Mapping[str, object], limit: int = 160) -> str:
+    """The data of an event as `name=value` pairs."""
+    pairs = (
+        f"{name}={value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}"
+        for name, value in data.items()
+    )
+    return cells.clean(" ".join(pairs), limit)
+
+
+def what_it_says(event: Event, limit: int = 160) -> str:
+    """The event's own words: its message or output if it has one, else its facts."""
+    data = event.data
+    match event.event_type:
+        case "execution.progress":
+            fraction = data.get("fraction")
+            share = f"{fraction:.0%} " if isinstance(fraction, int | float) else ""
+            return cells.clean(f"{share}{data.get('message') or ''}".strip(), limit)
+        case "execution.output":
+            return cells.clean(data.get("chunk") or event.description, limit)
+    return facts(event.data, limit)  # the type and the ids, which make up the description, stand before it

@@ -1,0 +1,151 @@
+"""Commands that look and change nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+from rich.console import RenderableType
+
+from mindswarm_exec.cli import tables
+from mindswarm_exec.cli.arguments import parse_instant
+from mindswarm_exec.cli.decisions import explanation
+from mindswarm_exec.cli.event_lines import history_table
+from mindswarm_exec.cli.remote import Remote, read_as, remote
+from mindswarm_exec.errors import InvalidRequest
+from mindswarm_exec.lifecycle import Status
+from mindswarm_exec.models import records
+
+_STATES = click.Choice([status.value for status in Status])
+
+
+def _filters(command: Any) -> Any:
+    """Options that choose executions, the same for `list` and `history`."""
+    for option in reversed(
+        (
+            click.option("--status", type=_STATES, help="In this state."),
+            click.option("--agent", "agent_id", metavar="NAME", help="On this agent."),
+            click.option("--task-type", metavar="TYPE", help="Of this task type."),
+            click.option("--task-id", metavar="ID", help="Of this task."),
+            click.option("--project", "project_id", metavar="NAME", help="Of this project."),
+            click.option("--since", metavar="WHEN", help="Created after: RFC 3339, or an age such as 15m."),
+            click.option("--until", metavar="WHEN", help="Created before."),
+            click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True),
+            click.option("--cursor", metavar="CURSOR", help="Go on where the last page ended."),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+@click.command()
+@click.argument("execution_id")
+@remote
+def get(remote: Remote, execution_id: str) -> None:
+    """Show one execution: state, agent, progress, times, payload, result or error."""
+    value = remote.call("execution.get", execution_id=execution_id)
+    remote.screen.document(value, lambda: tables.execution(read_as(records.Execution, value), _now()))
+
+
+@click.command("list")
+@_filters
+@remote
+def list_executions(remote: Remote, **filters: Any) -> None:
+    """List executions, the newest first."""
+    value = remote.call("execution.list", **_wire(filters))
+    remote.screen.document(value, lambda: _listing(remote, read_as(records.ExecutionPage, value).executions))
+    _note_more(remote, value)
+
+
+@click.command()
+@click.argument("execution_id", required=False)
+@_filters
+@remote
+def history(remote: Remote, execution_id: str | None, **filters: Any) -> None:
+    """Show the record of one execution, oldest event first; or the executions that match, newest first."""
+    wire = _wire(filters)
+    if execution_id is not None and set(wire) - {"limit", "cursor"}:
+        raise InvalidRequest("name one execution or filters, not both: an execution's record is one list.")
+    value = remote.call("execution.getHistory", execution_id=execution_id, **wire)
+    remote.screen.document(value, lambda: _record(remote, read_as(records.ExecutionHistory, value)))
+    _note_more(remote, value)
+
+
+@click.command()
+@click.argument("execution_id")
+@remote
+def explain(remote: Remote, execution_id: str) -> None:
+    """Say why an execution runs where it does, or why it waits."""
+    value = remote.call("execution.explain", execution_id=execution_id)
+    remote.screen.document(value, lambda: explanation(value))
+
+
+@click.command()
+@click.option("--project", "project_id", metavar="NAME", help="Of this project only.")
+@remote
+def queue(remote: Remote, project_id: str | None) -> None:
+    """Show what waits, by priority and by need, and who could take it."""
+    value = remote.call("execution.getQueueStatus", project_id=project_id)
+    remote.screen.document(value, lambda: tables.queue(read_as(records.QueueStatus, value)))
+
+
+@click.command()
+@click.argument("agent_id", required=False)
+@remote
+def agents(remote: Remote, agent_id: str | None) -> None:
+    """List the agents: state, load, what they can do and what they hold. AGENT_ID: only this one."""
+    if agent_id is not None:
+        value = remote.call("agent.get", agent_id=agent_id)
+        found = [value]
+    else:
+        value = remote.call("agent.list")
+        found = value["agents"] if isinstance(value, dict) else value
+    remote.screen.document(
+        value, lambda: tables.agents([read_as(records.AgentRecord, entry) for entry in found], _now())
+    )
+
+
+@click.command()
+@click.argument("execution_id", required=False)
+@click.option("--window", type=click.Choice(["5m", "1h", "24h"]), help="Ended within; default 1h.")
+@click.option("--group-by", type=click.Choice(["agent", "task_type", "project", "status"]), help="Default: agent.")
+@remote
+def metrics(remote: Remote, execution_id: str | None, window: str | None, group_by: str | None) -> None:
+    """Show measured times of one execution, or counts, rates and times of those that ended in a window."""
+    if execution_id is None:
+        value = remote.call("execution.getMetrics", window=window or "1h", group_by=group_by or "agent")
+        remote.screen.document(value, lambda: tables.window(read_as(records.MetricWindow, value)))
+    elif window or group_by:
+        raise InvalidRequest("name one execution or a window with its grouping, not both.")
+    else:
+        value = remote.call("execution.getMetrics", execution_id=execution_id)
+        remote.screen.document(value, lambda: tables.metrics(read_as(records.ExecutionMetrics, value)))
+
+
+def _listing(remote: Remote, found: Sequence[records.Execution]) -> RenderableType:
+    return tables.executions(found, _now(), remote.screen.out.width)
+
+
+def _record(remote: Remote, found: records.ExecutionHistory) -> RenderableType:
+    return history_table(found.entries) if found.execution_id else _listing(remote, found.executions)
+
+
+def _wire(filters: dict[str, Any]) -> dict[str, Any]:
+    """The filters as params: instants in RFC 3339, what was not given left out."""
+    given = {name: value for name, value in filters.items() if value is not None}
+    for name in ("since", "until"):
+        if name in given:
+            given[name] = parse_instant(given[name])
+    return given
+
+
+def _note_more(remote: Remote, value: Any) -> None:
+    cursor = value.get("next_cursor") if isinstance(value, dict) else None
+    if cursor:
+        remote.screen.note(f"there are more: --cursor {cursor}")
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

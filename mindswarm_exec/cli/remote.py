@@ -1,0 +1,63 @@
+"""What every command that speaks to the API shares: its options, the client, and how answers become records."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+from pydantic import BaseModel, ValidationError
+
+from mindswarm_exec.cli.screen import Screen
+from mindswarm_exec.client import ExecutionClient
+from mindswarm_exec.errors import ApiUnavailable
+from mindswarm_exec.settings import Settings
+
+Record = TypeVar("Record", bound=BaseModel)
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else on stdout.")
+
+
+class Remote:
+    """The API that a command speaks to, and the screen that it answers on."""
+
+    def __init__(self, client: ExecutionClient, screen: Screen) -> None:
+        self.client = client
+        self.screen = screen
+
+    def call(self, method: str, **params: Any) -> Any:
+        """Call `mindswarm.<method>`, leaving out params that are None or empty."""
+        given = {name: value for name, value in params.items() if value not in (None, (), [], {}, "")}
+        return self.client.call(f"mindswarm.{method}", **given)
+
+
+def remote(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command `--json`, `--api-url` and, as its first argument, a `Remote`."""
+
+    @click.option("--api-url", metavar="URL", help="The API; default: MINDSWARM_API_URL or the local one.")
+    @json_option
+    @functools.wraps(command)
+    def connected(*args: Any, as_json: bool, api_url: str | None, **kwargs: Any) -> Any:
+        settings = Settings.from_environment()
+        with ExecutionClient(api_url or settings.api_url, api_key=settings.api_key) as client:
+            return command(Remote(client, Screen(as_json)), *args, **kwargs)
+
+    return connected
+
+
+def read_as(model: type[Record], value: Any) -> Record:
+    """Read an answer of the API as a record.
+
+    Raises:
+        ApiUnavailable: it is none; the API is of another version, or no API of ours.
+    """
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(map(str, first["loc"])) or "the answer"
+        raise ApiUnavailable(
+            f"the API's answer is no {model.__name__} ({where}: {first['msg']}). "
+            "Use the same version of mindswarm-exec on both sides, or --json."
+        ) from None

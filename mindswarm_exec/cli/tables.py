@@ -1,0 +1,257 @@
+"""Records of the wire as tables for people. Pure: the clock and the width are arguments."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from mindswarm_exec.cli import cells
+from mindswarm_exec.models.records import (
+    AgentRecord,
+    Execution,
+    ExecutionMetrics,
+    MetricWindow,
+    QueueStatus,
+)
+
+#: Columns of terminal below which the less telling columns of a listing are left out.
+WIDE = 132
+#: Cells of a progress bar inside a table.
+BAR = 10
+
+
+def executions(found: Sequence[Execution], now: datetime, width: int = 200) -> RenderableType:
+    """A listing, one execution a row. Ids stand in full: people copy them."""
+    if not found:
+        return Text("no executions", style="dim")
+    table = _table("EXECUTION", "STATE", "TASK TYPE", "AGENT", "CREATED", "TOOK")
+    table.columns[0].no_wrap = True
+    if width >= WIDE:
+        for name in ("PRIORITY", "PROGRESS", "TAGS"):
+            table.add_column(name)
+    for execution in found:
+        row: list[RenderableType] = [
+            execution.execution_id,
+            cells.status(execution.status),
+            cells.clean(execution.task_type, 40),
+            cells.clean(execution.agent_id, 30) if execution.agent_id else cells.NOTHING,
+            cells.relative(execution.created_at, now),
+            cells.duration(running_ms(execution, now)),
+        ]
+        if width >= WIDE:
+            row += [cells.priority(execution.priority), _progress(execution), ", ".join(execution.tags)]
+        table.add_row(*row)
+    return table
+
+
+def execution(found: Execution, now: datetime) -> RenderableType:
+    """One execution with all that is known of it, one fact a line."""
+    grid = _facts()
+    for name, value in _facts_of(found, now):
+        grid.add_row(name, value)
+    return grid
+
+
+def agents(found: Sequence[AgentRecord], now: datetime) -> RenderableType:
+    if not found:
+        return Text("no agents have registered; start one with `mindswarm-exec agent MODULE:ATTR`", style="dim")
+    table = _table("AGENT", "STATE", "LOAD", "TASK TYPES", "CAPABILITIES", "LABELS", "SINCE", "HOLDS")
+    for agent in found:
+        table.add_row(
+            Text(cells.clean(agent.agent_id), style="bold"),
+            cells.agent_state(agent.state),
+            load(agent.load, agent.max_concurrent),
+            cells.clean(", ".join(sorted(agent.task_types)), 60),
+            cells.clean(", ".join(sorted(agent.capabilities)), 40),
+            cells.clean(" ".join(f"{name}={value}" for name, value in sorted(agent.labels.items())), 40),
+            cells.relative(agent.registered_at, now),
+            " ".join(map(cells.short_id, agent.held)),
+        )
+    return table
+
+
+def queue(found: QueueStatus) -> RenderableType:
+    """What waits, for whom, and who could take it."""
+    grid = _facts()
+    grid.add_row("waiting", f"{found.waiting}, the oldest for {cells.duration(found.oldest_wait_ms)}")
+    grid.add_row("held back", f"{found.delayed} delayed, {found.held_by_concurrency} by a concurrency key")
+    grid.add_row("slots", Text.assemble(load(found.slots_taken, found.slots_total)))
+    grid.add_row("agents", _counted(found.agents, cells.agent_state))
+    grid.add_row("states", _counted(found.by_state, cells.status))
+    parts: list[RenderableType] = [grid]
+    if any(found.by_priority.values()):
+        parts += ["", priorities(found.by_priority)]
+    if found.by_class:
+        parts += ["", _classes(found)]
+    return Group(*parts)
+
+
+def priorities(depth: dict[str, int], width: int = 24) -> RenderableType:
+    """Depth of the queue by priority, the most urgent first."""
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="bold")
+    table.add_column()
+    table.add_column(justify="right")
+    most = max(depth.values(), default=0) or 1
+    for name, count in sorted(depth.items(), key=lambda entry: -int(entry[0])):
+        table.add_row(cells.priority(int(name)), Text(cells.bar(count / most, width), style="cyan"), str(count))
+    return table
+
+
+def metrics(found: ExecutionMetrics) -> RenderableType:
+    grid = _facts()
+    grid.add_row("execution", found.execution_id)
+    grid.add_row("state", cells.status(found.status))
+    attempts = f"{found.attempts}, {found.failed_attempts} failed, {found.lost_attempts} lost"
+    grid.add_row("attempts", attempts)
+    grid.add_row("waiting", cells.duration(found.waiting_ms))
+    grid.add_row("running", cells.duration(found.running_ms))
+    grid.add_row("in all", cells.duration(found.total_ms))
+    return grid
+
+
+def window(found: MetricWindow) -> RenderableType:
+    """Ended executions of a window, one group a row."""
+    if not found.groups:
+        return Text(f"no execution ended within the last {found.window}", style="dim")
+    table = _table(found.group_by.upper())
+    for name in ("ENDED", "COMPLETED", "FAILED", "CANCELLED", "TIMED OUT", "SUCCESS", "WAITING", "RUNNING"):
+        table.add_column(name, justify="right")
+    for group in found.groups:
+        rate = "–" if group.success_rate is None else f"{group.success_rate:.0%}"
+        counts = (group.count, group.completed, group.failed, group.cancelled, group.timed_out)
+        waiting, running = cells.duration(group.mean_waiting_ms), cells.duration(group.mean_running_ms)
+        table.add_row(cells.clean(group.key, 50), *map(str, counts), rate, waiting, running)
+    if found.truncated:
+        table.caption = "more ended in this window than were read"
+    return table
+
+
+def load(taken: int, slots: int) -> Text:
+    """Slots as dots: taken ones filled. Many slots are a number."""
+    if slots > 12:
+        return Text(f"{taken} of {slots}")
+    free = "○" * max(0, slots - taken)
+    return Text("●" * taken, style="bold blue").append(free, style="dim").append(f" {taken}/{slots}", style="dim")
+
+
+def running_ms(execution: Execution, now: datetime) -> float | None:
+    """How long it has run since its latest start; None before the first."""
+    if execution.started_at is None:
+        return None
+    return ((execution.finished_at or now) - execution.started_at).total_seconds() * 1000
+
+
+def json_text(value: Any) -> Text:
+    """A JSON value, indented, safe for a terminal."""
+    lines = json.dumps(value, indent=2, ensure_ascii=False).splitlines()
+    return Text("\n".join(map(cells.clean, lines)))
+
+
+def _facts_of(found: Execution, now: datetime) -> Iterable[tuple[str, RenderableType]]:
+    yield "execution", Text(found.execution_id, style="bold")
+    yield "state", cells.status(found.status)
+    yield "task type", cells.clean(found.task_type)
+    yield "project", cells.clean(found.project_id)
+    if found.task_id:
+        yield "task", cells.clean(found.task_id)
+    yield "agent", cells.clean(found.agent_id) if found.agent_id else cells.NOTHING
+    yield "priority", cells.priority(found.priority)
+    if found.tags:
+        yield "tags", cells.clean(", ".join(found.tags))
+    lost = f", {found.lost_attempts} lost" if found.lost_attempts else ""
+    failed = f", {found.failed_attempts} failed" if found.failed_attempts else ""
+    yield "attempt", f"{found.attempt}{failed}{lost}"
+    yield "progress", _progress(found)
+    yield from _instants_of(found, now)
+    if found.intent is not None:
+        yield found.intent.kind, _receipt(found, now)
+    if found.waiting_for is not None:
+        yield "waits for", cells.clean(found.waiting_for.detail)
+    if found.error is not None:
+        yield "error", failure(found)
+    if found.payload is not None:
+        yield "payload", json_text(found.payload)
+    if found.result is not None:
+        yield "result", json_text(found.result)
+
+
+def failure(found: Execution) -> Text:
+    """Why it ended: the kind, the class, the message, and what was measured."""
+    error = found.error
+    if error is None:
+        return Text("–")
+    kind = error.kind if not error.type else f"{error.kind} ({error.type})"
+    measured = "".join(f"; {name} {value}" for name, value in error.measured.items())
+    return Text(cells.clean(f"{kind}: {error.message}{measured}" if error.message else kind + measured), style="red")
+
+
+def _instants_of(found: Execution, now: datetime) -> Iterable[tuple[str, str]]:
+    took = running_ms(found, now)
+    for name, at in (
+        ("created", found.created_at),
+        ("queued", found.queued_at),
+        ("started", found.started_at),
+        ("finished", found.finished_at),
+    ):
+        if at is not None:
+            after = f", after {cells.duration(took)}" if name == "finished" and took is not None else ""
+            yield name, f"{at.isoformat(sep=' ', timespec='milliseconds')} ({cells.relative(at, now)}{after})"
+
+
+def _receipt(found: Execution, now: datetime) -> str:
+    receipt = found.intent
+    if receipt is None:
+        return ""
+    told = f"asked for {cells.relative(receipt.requested_at, now)}"
+    if receipt.reason:
+        told += f" ({cells.clean(receipt.reason, 80)})"
+    if receipt.acknowledged_at is None:
+        return f"{told}, not yet obeyed"
+    return f"{told}, obeyed {cells.relative(receipt.acknowledged_at, now)}"
+
+
+def _progress(found: Execution) -> Text:
+    fraction = 1.0 if found.status == "completed" else found.progress.fraction
+    text = Text(cells.bar(fraction, BAR), style="green" if fraction >= 1 else "blue")
+    text.append(f" {fraction:4.0%}", style="default")
+    if found.progress.message and found.status != "completed":
+        text.append(" " + cells.clean(found.progress.message, 40), style="dim")
+    return text
+
+
+def _classes(found: QueueStatus) -> Table:
+    table = _table("TASK TYPE", "NEEDS")
+    for name in ("WAITING", "SUITABLE AGENTS", "FREE"):
+        table.add_column(name, justify="right")
+    for depth in found.by_class:
+        needs = cells.clean(", ".join(depth.required_capabilities)) or "–"
+        free = Text(str(depth.free_agents), style="red" if depth.waiting and not depth.suitable_agents else "")
+        table.add_row(cells.clean(depth.task_type), needs, str(depth.waiting), str(depth.suitable_agents), free)
+    return table
+
+
+def _counted(counts: dict[str, int], styled: Any) -> Text:
+    shown = [Text.assemble(styled(name), f" {count}") for name, count in counts.items() if count]
+    return Text("   ").join(shown) if shown else Text("–", style="dim")
+
+
+def _table(*names: str) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold dim")
+    for name in names:
+        table.add_column(name)
+    return table
+
+
+def _facts() -> Table:
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="dim", no_wrap=True)
+    grid.add_column()
+    return grid
