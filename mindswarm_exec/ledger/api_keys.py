@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from redis.exceptions import RedisError
-
-from mindswarm_exec.errors import LedgerUnavailable
+from mindswarm_exec.ledger.faces import translated_errors
 from mindswarm_exec.ledger.keys import Keys
 
 if TYPE_CHECKING:
@@ -27,11 +25,13 @@ class ApiKeyStore:
             "projects": json.dumps(sorted(project_ids)),
             "created_at_ms": created_at_ms,
         }
-        await self._answer(self._client.hset(self._keys.of("api_key", digest), mapping=fields))
+        with translated_errors():
+            await self._client.hset(self._keys.of("api_key", digest), mapping=fields)
 
     async def get(self, digest: str) -> dict[str, Any] | None:
         """`name`, `projects` (a list) and `created_at_ms` of the key with this digest, or None."""
-        found = await self._answer(self._client.hgetall(self._keys.of("api_key", digest)))
+        with translated_errors():
+            found = await self._client.hgetall(self._keys.of("api_key", digest))
         record = {_text(field): _text(value) for field, value in found.items()}
         if not record:
             return None
@@ -43,27 +43,14 @@ class ApiKeyStore:
 
     async def delete(self, digest: str) -> bool:
         """Whether there was such a key."""
-        return bool(await self._answer(self._client.delete(self._keys.of("api_key", digest))))
+        with translated_errors():
+            return bool(await self._client.delete(self._keys.of("api_key", digest)))
 
     async def digests(self) -> list[str]:
         """The digests of all keys. Walks the key space: for people, not for each call."""
         prefix = self._keys.of("api_key", "*").removesuffix("*")
-        try:
+        with translated_errors():
             return [_text(key).removeprefix(prefix) async for key in self._client.scan_iter(prefix + "*", count=1000)]
-        except (RedisError, OSError) as error:
-            raise _unavailable(error) from error
-
-    async def _answer(self, command: Any) -> Any:
-        try:
-            return await command
-        except (RedisError, OSError) as error:
-            raise _unavailable(error) from error
-
-
-def _unavailable(error: Exception) -> LedgerUnavailable:
-    return LedgerUnavailable(
-        f"the ledger did not answer about an API key ({type(error).__name__}). Check it, and try again."
-    )
 
 
 def _text(value: Any) -> str:

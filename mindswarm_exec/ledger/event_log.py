@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import json
 import logging
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from redis.exceptions import RedisError
 
 from mindswarm_exec.errors import LedgerUnavailable
+from mindswarm_exec.ledger.faces import translated_errors
 from mindswarm_exec.ledger.keys import Keys
 from mindswarm_exec.models.events import describe, position, severity_of
 from mindswarm_exec.models.records import Event, EventContext
@@ -114,12 +115,12 @@ class EventLog:
 
     async def read(self, after: str, limit: int) -> list[StoredEvent]:
         """The events that follow `after`, oldest first, at most `limit`."""
-        with _typed_errors():
+        with translated_errors():
             return _entries(await self._client.xrange(self._stream, f"({after}", "+", count=limit))
 
     async def read_newest(self, limit: int, before: str | None = None) -> list[StoredEvent]:
         """The newest events (of those before `before`), newest first, at most `limit`."""
-        with _typed_errors():
+        with translated_errors():
             newest = f"({before}" if before else "+"
             return _entries(await self._client.xrevrange(self._stream, newest, "-", count=limit))
 
@@ -135,7 +136,7 @@ class EventLog:
 
     async def extent(self) -> Extent:
         """The two ends of the stream."""
-        with _typed_errors():
+        with translated_errors():
             if not await self._client.exists(self._stream):
                 return Extent(START, START, is_trimmed=False)
             facts: dict[str, Any] = await self._client.xinfo_stream(self._stream)
@@ -200,16 +201,6 @@ class EventLog:
             for event in page:
                 yield event
             page = await self.read(page[-1].event_id, PAGE)
-
-
-@contextlib.contextmanager
-def _typed_errors() -> Iterator[None]:
-    try:
-        yield
-    except (RedisError, OSError) as error:
-        raise LedgerUnavailable(
-            f"the ledger did not give its events ({type(error).__name__}). Nothing was lost; ask again."
-        ) from error
 
 
 def _entries(reply: Any) -> list[StoredEvent]:

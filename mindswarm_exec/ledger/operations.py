@@ -269,11 +269,11 @@ def _attempt(values: Sequence[Any]) -> Attempt:
 
 def _lost(flat: Sequence[str]) -> tuple[LostAttempt, ...]:
     found = []
-    for i in range(0, len(flat), 4):
-        attempt, nonce, lost, most = flat[i : i + 4]
+    for i in range(0, len(flat), 5):
+        attempt, nonce, status, lost, most = flat[i : i + 5]
         number = int(attempt.partition(".")[2])
         most_lost = int(most) if most else None
-        found.append(LostAttempt(execution_of(attempt), number, nonce, int(lost), most_lost))
+        found.append(LostAttempt(execution_of(attempt), number, nonce, Status(status), int(lost), most_lost))
     return tuple(found)
 
 

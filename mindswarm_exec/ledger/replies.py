@@ -53,6 +53,7 @@ class LostAttempt:
     execution_id: str
     number: int
     nonce: str
+    status: Status
     lost_attempts: int
     max_lost_attempts: int | None
 

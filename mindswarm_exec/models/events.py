@@ -101,6 +101,10 @@ class EventSubscription(WireModel):
     filter: EventFilter
 
 
+class EventSubscriptions(WireModel):
+    subscriptions: tuple[EventSubscription, ...]
+
+
 class TaskPage(WireModel):
     tasks: tuple[Task, ...]
     next_cursor: str | None = None

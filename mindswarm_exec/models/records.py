@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, JsonValue, PlainSerializer
 
+from mindswarm_exec.identifiers import AgentId, Name
 from mindswarm_exec.lifecycle import Status
 from mindswarm_exec.models.options import ExecutionOptions, WireModel
 
@@ -247,8 +248,8 @@ class HandlerInfo(WireModel):
 class AgentProfile(WireModel):
     """What an agent says of itself when it registers."""
 
-    agent_id: str
-    task_types: dict[str, HandlerInfo]
-    capabilities: tuple[str, ...] = ()
-    labels: dict[str, str | bool | int | float] = Field(default_factory=dict)
+    agent_id: AgentId
+    task_types: dict[Name, HandlerInfo]
+    capabilities: tuple[Name, ...] = ()
+    labels: dict[Name, str | bool | int | float] = Field(default_factory=dict)
     max_concurrent: int = Field(3, ge=1, le=1000)

@@ -36,8 +36,8 @@ def invalid_request(error: ValidationError, what: str, model: type[BaseModel] | 
     field = _path(first["loc"])
     problem, allowed = _problem(first, model)
     more = f" ({len(details) - 1} more)" if len({_path(each["loc"]) for each in details}) > 1 else ""
-    subject = f"{what}: {field} " if field else f"{what}: "
-    return InvalidRequest(f"{subject}{problem}.{more}", field=field or None, allowed=allowed)
+    subject = f"{field} " if field else ""
+    return InvalidRequest(f"{what}: {subject}{problem}.{more}", field=field or None, allowed=allowed)
 
 
 def _path(location: tuple[int | str, ...]) -> str:
@@ -63,7 +63,7 @@ def _problem(detail: ErrorDetails, model: type[BaseModel] | None) -> tuple[str, 
             pattern = str(context["pattern"])
             return f"does not have the form that is allowed: {_FORMATS.get(pattern, pattern)}", pattern
         case "value_error":
-            return f"is not accepted: {context['error']}", None
+            return f"is not accepted: {context['error']}" if detail["loc"] else str(context["error"]), None
         case "literal_error" | "enum":
             return f"must be {context['expected']}", str(context["expected"])
         case _:

@@ -41,7 +41,7 @@ class AgentManager:
         return await self._set(agent_id, "awake", accepts_work=True, event="agent.woken")
 
     async def drain(self, agent_id: str) -> AgentRecord:
-        """The agent takes no new work; what was queued for it moves on at once, what it runs at the next checkpoint."""
+        """The agent takes no new work; what was queued moves on at once, what it runs at the next checkpoint."""
         return await self._set(agent_id, "draining", accepts_work=False, event="agent.draining")
 
     async def _set(self, agent_id: str, state: str, *, accepts_work: bool, event: str) -> AgentRecord:

@@ -10,10 +10,11 @@ import asyncio
 import contextlib
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
+from mindswarm_exec.errors import LedgerUnavailable
 from mindswarm_exec.ledger.event_log import START, Attached, EventLog, StoredEvent
 from mindswarm_exec.models.events import EventFilter, EventPage, Gap, position
 from mindswarm_exec.models.records import Event
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from mindswarm_exec.settings import Settings
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 #: Events read from the stream at once.
 PAGE = 500
@@ -29,6 +31,8 @@ PAGE = 500
 MOST_SCANNED = 10_000
 #: Bounds of what a subscription holds for its reader. Events are shared, so many readers hold them once.
 MOST_BUFFERED, MOST_BUFFERED_BYTES = 1_000, 8 << 20
+#: Between attempts to go on with a replay while the ledger is away.
+RETRY_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
@@ -86,13 +90,14 @@ class Subscription:
         """
         if self._cursor is None:
             return
-        if gap := await self._service.gap_at(self._cursor):
+        cursor = self._cursor
+        if gap := await _patiently(lambda: self._service.gap_at(cursor)):
             self._cursor = gap.resume_from
             yield gap
         page_is_full = True
         while page_is_full:
             self._keep_live(True)  # before reading: what comes after the read is then in the buffer
-            page = await self._service.log.read(self._cursor, PAGE)
+            page = await self._next_page(self._cursor)
             page_is_full = len(page) == PAGE
             if page_is_full:
                 self._keep_live(False)  # more pages follow, and what is heard meanwhile is in them
@@ -105,6 +110,9 @@ class Subscription:
                     yield delivery
         while self._buffer:
             yield self._take()
+
+    async def _next_page(self, cursor: str) -> list[StoredEvent]:
+        return await _patiently(lambda: self._service.log.read(cursor, PAGE))
 
     def adopt(self, other: Subscription) -> None:
         """Go on with the filters of `other`, where its `catch_up` ended, and close it."""
@@ -244,6 +252,14 @@ class EventService:
             return Gap(reason="trimmed", resume_from=oldest_cursor)
         return None
 
+    async def reaches_ledger(self, within_seconds: float) -> bool:
+        """Whether the ledger answers in time."""
+        try:
+            await asyncio.wait_for(self.log.newest_id(), within_seconds)
+        except (TimeoutError, LedgerUnavailable):
+            return False
+        return True
+
     def forget(self, subscription: Subscription) -> None:
         self._subscriptions.discard(subscription)
 
@@ -274,6 +290,15 @@ class EventService:
             for subscription in self._subscriptions:
                 subscription.drop(gap)
         self._attached.set()
+
+
+async def _patiently(ask: Callable[[], Awaitable[T]]) -> T:
+    """The answer of the ledger, however long it is away: a reader's place in the stream can wait."""
+    while True:
+        try:
+            return await ask()
+        except LedgerUnavailable:
+            await asyncio.sleep(RETRY_SECONDS)
 
 
 def _size(item: Delivery | Gap) -> int:

@@ -1,7 +1,7 @@
 --[[ expire_lease.lua: an agent was not heard of for a lease: it is offline and what it held is lost.
   KEYS  1 prefix
   ARGV  1 agent_id · 2 ms after which an offline agent is forgotten
-  REPLY {"alive"} · {"offline", {attempt id, nonce, lost_attempts, max_lost_attempts or "", …}}: to be settled
+  REPLY {"alive"} · {"offline", {attempt id, nonce, status, lost_attempts, max_lost_attempts or "", …}}: to be settled
         by the caller; comes again a second later until nothing is held · {"forgotten"}
   EMITS agent.offline, once
   TWICE the second call finds the agent offline and names what is still held ]]

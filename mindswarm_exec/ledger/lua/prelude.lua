@@ -465,15 +465,16 @@ local function free_slot(agent_id, attempt, nonce)
   return true
 end
 
--- lost_with(agent_id) -> {attempt id, nonce, lost_attempts, max_lost_attempts or "", …} held by a process that
--- is gone. Slots that only dead code held are freed on the way
+-- lost_with(agent_id) -> {attempt id, nonce, status, lost_attempts, max_lost_attempts or "", …} held by a
+-- process that is gone. Slots that only dead code held are freed on the way
 local function lost_with(agent_id)
   local held, lost = call('HGETALL', key('held', agent_id)), {}
   for i = 1, #held, 2 do
     local execution = key('execution', string.match(held[i], '^[^.]+'))
-    local nonce, times, most = unpack(call('HMGET', execution, 'nonce', 'lost_attempts', 'max_lost_attempts'))
-    if nonce == held[i + 1] then
-      for _, value in ipairs({ held[i], nonce, times or '0', most or '' }) do lost[#lost + 1] = value end
+    local nonce, status, times, most =
+      unpack(call('HMGET', execution, 'nonce', 'status', 'lost_attempts', 'max_lost_attempts'))
+    if nonce == held[i + 1] and WATCHED[status] then
+      for _, value in ipairs({ held[i], nonce, status, times or '0', most or '' }) do lost[#lost + 1] = value end
     else
       call('HDEL', key('held', agent_id), held[i])
     end

@@ -2,7 +2,7 @@
   KEYS  1 prefix
   ARGV  1 agent_id · 2 incarnation · 3 profile as JSON (task_types, capabilities, labels: what is matched)
         4+ field, value pairs of the record (max_concurrent, handlers, wake_queue, wake_message, …)
-  REPLY {"ok", {attempt id, nonce, lost_attempts, max_lost_attempts or "", …}}: attempts of earlier
+  REPLY {"ok", {attempt id, nonce, status, lost_attempts, max_lost_attempts or "", …}}: attempts of earlier
         processes, lost and to be settled by the caller
   EMITS agent.registered, once an incarnation
   TWICE the incarnation is known: the same answer, no second event

@@ -1,0 +1,149 @@
+"""The SDK: an agent, and the handlers that it offers.
+
+coder = Agent("coder", capabilities={"python"}, labels={"region": "eu"})
+
+@coder.task("code.survey")
+async def survey(ctx: ExecutionContext, payload: SurveyRequest) -> SurveyReport: ...
+"""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal, TypeVar, get_type_hints
+
+from pydantic import TypeAdapter, ValidationError
+
+from mindswarm_exec.errors import InvalidRequest
+from mindswarm_exec.models.records import AgentProfile, HandlerInfo
+from mindswarm_exec.models.validation import invalid_request
+
+F = TypeVar("F", bound=Callable[..., Any])
+Isolation = Literal["async", "thread"]
+LabelValue = str | bool | int | float
+
+
+class InvalidPayload(Exception):
+    """The payload does not fit the handler's annotation. No retry can help."""
+
+
+@dataclass(frozen=True)
+class Handler:
+    """One task type as an agent implements it. Annotations validate what goes in and what comes out."""
+
+    task_type: str
+    function: Callable[..., Any]
+    isolation: Isolation
+
+    @cached_property
+    def _hints(self) -> dict[str, Any]:
+        return get_type_hints(self.function)
+
+    @cached_property
+    def takes_payload(self) -> bool:
+        return len(inspect.signature(self.function).parameters) > 1
+
+    @cached_property
+    def payload_adapter(self) -> TypeAdapter[Any]:
+        """Of the second parameter's annotation; anything goes where there is none."""
+        names = list(inspect.signature(self.function).parameters)
+        return TypeAdapter(self._hints.get(names[1], Any) if self.takes_payload else Any)
+
+    @cached_property
+    def result_adapter(self) -> TypeAdapter[Any]:
+        return TypeAdapter(self._hints.get("return", Any))
+
+    def parse(self, payload_json: str) -> Any:
+        """The payload as the handler wants it.
+
+        Raises:
+            InvalidPayload: it does not fit; the message names the fields, not their values.
+        """
+        try:
+            return self.payload_adapter.validate_json(payload_json)
+        except ValidationError as error:
+            raise InvalidPayload(str(invalid_request(error, f"payload of '{self.task_type}'"))) from None
+
+    def render(self, result: Any) -> bytes:
+        """The result as JSON. Raises PydanticSerializationError where it is none."""
+        return self.result_adapter.dump_json(result)
+
+    def info(self) -> HandlerInfo:
+        """What the agent says of this handler when it registers: its JSON Schemas."""
+        return HandlerInfo(
+            isolation=self.isolation,
+            payload_schema=self.payload_adapter.json_schema() if self.takes_payload else None,
+            result_schema=self.result_adapter.json_schema(mode="serialization"),
+        )
+
+
+class Agent:
+    """A named worker: what it can do, and how much at once.
+
+    Args:
+        name: lower-case letters, digits, `.`, `_`, `-`; the default of `--name`.
+        capabilities: names that `required_capabilities` of an execution asks for.
+        labels: values that `constraints` compare.
+        max_concurrent: slots; 1 to 1000.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        capabilities: Iterable[str] = (),
+        labels: Mapping[str, LabelValue] | None = None,
+        max_concurrent: int = 3,
+    ) -> None:
+        self.name = name
+        self.capabilities = frozenset(capabilities)
+        self.labels = dict(labels or {})
+        self.max_concurrent = max_concurrent
+        self.handlers: dict[str, Handler] = {}
+
+    def task(self, task_type: str, *, isolation: Isolation | None = None) -> Callable[[F], F]:
+        """Offer a function as the handler of a task type.
+
+        `isolation` is where it runs: "async" (the agent's event loop; the default of `async def`) or "thread"
+        (the Celery thread pool; the default of `def`).
+
+        Raises:
+            InvalidRequest: the name is taken or malformed, or the isolation does not fit the function.
+        """
+
+        def offer(function: F) -> F:
+            is_async = inspect.iscoroutinefunction(function)
+            chosen: Isolation = isolation or ("async" if is_async else "thread")
+            if chosen not in typing.get_args(Isolation):
+                raise InvalidRequest(f"isolation of '{task_type}' is '{chosen}'; it can be 'async' or 'thread'.")
+            if is_async != (chosen == "async"):
+                kind = "an async def" if is_async else "a plain def"
+                raise InvalidRequest(f"'{task_type}' is {kind}, which cannot run with isolation '{chosen}'.")
+            if task_type in self.handlers:
+                raise InvalidRequest(f"agent '{self.name}' offers '{task_type}' twice; drop one of the handlers.")
+            self.handlers[task_type] = Handler(task_type, function, chosen)
+            return function
+
+        return offer
+
+    def profile(self, name: str | None = None) -> AgentProfile:
+        """What it registers with.
+
+        Raises:
+            InvalidRequest: a name does not fit, or it offers nothing.
+        """
+        if not self.handlers:
+            raise InvalidRequest(f"agent '{self.name}' offers no task type; add a handler with @agent.task(...).")
+        try:
+            return AgentProfile(
+                agent_id=name or self.name,
+                task_types={task_type: handler.info() for task_type, handler in self.handlers.items()},
+                capabilities=tuple(sorted(self.capabilities)),
+                labels=self.labels,
+                max_concurrent=self.max_concurrent,
+            )
+        except ValidationError as error:
+            raise invalid_request(error, f"agent '{name or self.name}'", AgentProfile) from None

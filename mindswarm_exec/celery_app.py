@@ -1,0 +1,118 @@
+"""The Celery application: settings that keep a silent or restarted broker from stopping anything.
+
+Celery carries wake-ups, the front door and beat's ticks. No Celery state takes part in any decision.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from urllib.parse import urlsplit
+
+from celery import Celery
+from kombu import Queue
+
+from mindswarm_exec.ledger.replies import Wake
+from mindswarm_exec.settings import Settings
+
+RUN_TASK = "mindswarm.run"
+START_TASK = "mindswarm.execution.start"
+SWEEP_TASK = "mindswarm.sweep"
+MATCH_TASK = "mindswarm.match_waiting"
+FORGET_TASK = "mindswarm.forget"
+
+#: kombu's name for a priority's list on Redis needs every step; 0 is the most urgent there.
+PRIORITY_STEPS = list(range(10))
+
+
+def agent_queue(settings: Settings, agent_id: str) -> str:
+    return f"{settings.namespace}.agent.{agent_id}"
+
+
+def front_door_queue(settings: Settings) -> str:
+    return f"{settings.namespace}.executions"
+
+
+def sweep_queue(settings: Settings) -> str:
+    return f"{settings.namespace}.sweeps"
+
+
+def broker_is_ledger(settings: Settings, ledger_url: str) -> bool:
+    """Whether the ledger's scripts may put messages into the broker's lists themselves."""
+    return settings.broker_url in (None, ledger_url)
+
+
+def broker_priority(broker_url: str, priority: int) -> int:
+    """Our priority (9 most urgent) in the broker's terms: on Redis kombu's 0 is the most urgent, on RabbitMQ 9."""
+    return 9 - priority if urlsplit(broker_url).scheme.startswith(("redis", "rediss", "valkey")) else priority
+
+
+def create_app(settings: Settings, ledger_url: str, name: str, queues: Sequence[str] = ()) -> Celery:
+    """A Celery app for one kind of process, consuming `queues`."""
+    broker_url = settings.broker_url or ledger_url
+    app = Celery(name, broker=broker_url, set_as_current=False)
+    app.conf.update(
+        accept_content=["json"],
+        task_serializer="json",
+        result_serializer="json",
+        task_ignore_result=True,
+        task_acks_late=False,
+        task_track_started=False,
+        task_queues=[Queue(queue, routing_key=queue) for queue in queues],
+        task_default_queue=queues[0] if queues else front_door_queue(settings),
+        task_create_missing_queues=True,
+        worker_send_task_events=True,
+        worker_hijack_root_logger=False,
+        worker_cancel_long_running_tasks_on_connection_loss=False,
+        broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,
+        broker_channel_error_retry=True,
+        broker_pool_limit=10,
+        broker_transport_options=_transport_options(broker_url, settings),
+        enable_utc=True,
+    )
+    return app
+
+
+def _transport_options(broker_url: str, settings: Settings) -> dict[str, object]:
+    if not urlsplit(broker_url).scheme.startswith(("redis", "valkey")):
+        return {"confirm_publish": True}
+    return {
+        # recovery is the ledger's: a message is a hint, so kombu need not track it or deliver it again
+        "ack_emulation": False,
+        "visibility_timeout": 7 * 86400,
+        "priority_steps": PRIORITY_STEPS,
+        "queue_order_strategy": "priority",
+        "socket_timeout": settings.ledger_timeout_seconds,
+        "socket_connect_timeout": settings.ledger_timeout_seconds,
+        "socket_keepalive": True,
+        "retry_on_timeout": True,
+        "health_check_interval": 10,
+        "max_connections": 50,
+    }
+
+
+class CeleryPublisher:
+    """Publishes wake messages where broker and ledger are two servers. What fails is sent again by the sweep."""
+
+    def __init__(self, app: Celery, settings: Settings) -> None:
+        self._app = app
+        self._settings = settings
+
+    def publish_now(self, wakes: Sequence[Wake]) -> None:
+        """Publish on the calling thread."""
+        for wake in wakes:
+            self._app.send_task(
+                RUN_TASK,
+                args=[wake.execution_id, wake.nonce],
+                queue=agent_queue(self._settings, wake.agent_id),
+                priority=broker_priority(self._app.conf.broker_url, wake.priority),
+                task_id=wake.attempt_id,
+                shadow=wake.task_type,
+                ignore_result=True,
+                retry=False,
+            )
+
+    async def publish(self, wakes: Sequence[Wake]) -> None:
+        """Publish without blocking the event loop."""
+        await asyncio.to_thread(self.publish_now, wakes)

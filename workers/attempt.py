@@ -1,0 +1,181 @@
+"""One attempt while it runs: what its handler reports, and the wishes that reach it."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from enum import StrEnum
+
+from pydantic import JsonValue
+
+from mindswarm_exec.context import ExecutionCancelled, SafePointReached
+from mindswarm_exec.errors import LedgerUnavailable, PayloadTooLarge
+from mindswarm_exec.identifiers import new_nonce
+from mindswarm_exec.ledger import operations
+from mindswarm_exec.ledger.faces import SyncLedger
+from mindswarm_exec.ledger.operations import Fields
+from mindswarm_exec.ledger.replies import Attempt, Reported
+from mindswarm_exec.models.options import ExecutionOptions
+
+#: Progress is sent at most this often; what lies between is dropped for the latest.
+PROGRESS_SECONDS = 0.1
+#: A longer piece of output is cut into pieces of this size.
+OUTPUT_CHUNK = 64 * 1024
+MAX_MESSAGE = 500
+
+
+class Wish(StrEnum):
+    """Why a running handler should stop. Those from CANCEL on do not wait for a safe point."""
+
+    PAUSE = "pause"
+    HAND_BACK = "hand_back"
+    CANCEL = "cancel"
+    TIMEOUT = "timeout"
+    STALL = "stall"
+    LOST = "lost"
+
+    @property
+    def waits_for_safe_point(self) -> bool:
+        return self in (Wish.PAUSE, Wish.HAND_BACK)
+
+
+class RunningAttempt:
+    """The engine's side of one attempt; the context of the handler speaks to it. Safe between threads.
+
+    `interrupt` is called when the handler has to stop at once; for a thread handler that is a flag only,
+    which its next context call finds.
+    """
+
+    def __init__(self, held: Attempt, ledger: SyncLedger, max_payload_bytes: int) -> None:
+        self.held = held
+        self.options = ExecutionOptions.model_validate_json(held.options)
+        self.execution_id = held.execution_id
+        self.task_type = held.task_type
+        self.project_id = held.project_id
+        self.task_id = held.task_id
+        self.agent_id = held.agent_id
+        self.attempt = held.number
+        self.tags = self.options.tags
+        self.checkpoint_state: dict[str, JsonValue] = json.loads(held.checkpoint) if held.checkpoint else {}
+        self.checkpoint_id: str | None = None
+        self.started_at = datetime.now(UTC)
+        self.began = time.monotonic()
+        self.sign_of_life = self.began
+        self.interrupt: Callable[[], None] = lambda: None
+        self._ledger = ledger
+        self._max_payload_bytes = max_payload_bytes
+        self._lock = threading.Lock()
+        self._wish: Wish | None = None
+        self._progress_sent = 0.0
+        self._progress_held: tuple[float, str] | None = None
+
+    # --- wishes ------------------------------------------------------------------------------------------
+
+    @property
+    def wish(self) -> Wish | None:
+        return self._wish
+
+    def wish_for(self, wish: Wish) -> None:
+        """Ask the handler to stop. What asks for an immediate stop outdoes a pause; the first of those stays."""
+        with self._lock:
+            if self._wish is not None and not self._wish.waits_for_safe_point:
+                return
+            self._wish = wish
+        if not wish.waits_for_safe_point:
+            self.interrupt()
+
+    def withdraw_pause(self) -> None:
+        """A pause that was not yet obeyed is off."""
+        with self._lock:
+            if self._wish is Wish.PAUSE:
+                self._wish = None
+
+    def overdue(self, now: float) -> Wish | None:
+        """The timeout that has passed at `now` (monotonic seconds), if any."""
+        timeout, stall = self.options.timeout_seconds, self.options.stall_timeout_seconds
+        if timeout is not None and now - self.began >= timeout:
+            return Wish.TIMEOUT
+        if stall is not None and now - self.sign_of_life >= stall:
+            return Wish.STALL
+        return None
+
+    @property
+    def has_clock(self) -> bool:
+        return self.options.timeout_seconds is not None or self.options.stall_timeout_seconds is not None
+
+    # --- what the context calls --------------------------------------------------------------------------
+
+    def raise_if_stopped(self) -> None:
+        """Stop a thread handler here if something asked for it."""
+        if self._wish is not None and not self._wish.waits_for_safe_point:
+            raise ExecutionCancelled(self._wish.value)
+
+    def progress(self, fraction: float, message: str) -> None:
+        """Note progress; it is sent now, or with the next sign if the last one is too fresh."""
+        fraction = min(1.0, max(0.0, float(fraction)))
+        now = time.monotonic()
+        with self._lock:
+            self.sign_of_life = now
+            self._progress_held = (fraction, message[:MAX_MESSAGE])
+            if now - self._progress_sent < PROGRESS_SECONDS:
+                return
+        self.send_progress()
+
+    @property
+    def owes_progress(self) -> bool:
+        return self._progress_held is not None
+
+    def send_progress(self) -> None:
+        """Send the latest progress if it was not sent yet."""
+        with self._lock:
+            if self._progress_held is None:
+                return
+            fraction, message = self._progress_held
+            self._progress_held = None
+            self._progress_sent = time.monotonic()
+        fields: Fields = {"progress_fraction": fraction, "progress_message": message}
+        self._report("execution.progress", {"fraction": fraction, "message": message}, fields)
+
+    def output(self, chunk: str, stream: str) -> None:
+        """Send a piece of output as events."""
+        self.sign_of_life = time.monotonic()
+        for start in range(0, len(chunk), OUTPUT_CHUNK):
+            self._report("execution.output", {"stream": stream, "text": chunk[start : start + OUTPUT_CHUNK]}, {})
+
+    def checkpoint(self, state: dict[str, JsonValue]) -> None:
+        """Record the state; stop here if a pause or a drain was asked for.
+
+        Raises:
+            SafePointReached: it is to stop here, and the state is recorded.
+            PayloadTooLarge: the state is over the limit; nothing was recorded.
+        """
+        stored = json.dumps(state, separators=(",", ":"))
+        if len(stored) > self._max_payload_bytes:
+            raise PayloadTooLarge.of("the checkpoint", len(stored), self._max_payload_bytes)
+        self.sign_of_life = time.monotonic()
+        checkpoint_id = new_nonce()
+        self._report("execution.checkpoint", {"checkpoint_id": checkpoint_id}, {"checkpoint": stored})
+        self.checkpoint_state, self.checkpoint_id = state, checkpoint_id
+        self.raise_if_stopped()
+        if self._wish is not None:
+            raise SafePointReached
+
+    # --- steps -------------------------------------------------------------------------------------------
+
+    def _report(self, event: str, data: dict[str, JsonValue], fields: Fields) -> None:
+        operation = operations.report(self.held, new_nonce(), event, json.dumps(data), fields)
+        try:
+            reply = self._ledger.run(operation)
+        except LedgerUnavailable:
+            if "checkpoint" in fields:
+                raise  # a safe point that is not recorded is none
+            return  # news may be lost while the ledger is away; the outcome is not
+        if not isinstance(reply, Reported):
+            self.wish_for(Wish.LOST)
+        elif reply.intent == "cancel":
+            self.wish_for(Wish.CANCEL)
+        elif reply.intent == "pause":
+            self.wish_for(Wish.PAUSE)

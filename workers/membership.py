@@ -1,0 +1,214 @@
+"""An agent's standing in the ledger: registration, lease, the wishes that come to it, and its leaving."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable
+
+from redis import exceptions
+
+from mindswarm_exec.errors import LedgerUnavailable
+from mindswarm_exec.identifiers import attempt_id, new_nonce
+from mindswarm_exec.ledger import operations
+from mindswarm_exec.ledger.faces import SyncLedger
+from mindswarm_exec.ledger.operations import Settlement
+from mindswarm_exec.ledger.replies import Expired, Fenced, HeldAttempt, LostAttempt, Renewed
+from mindswarm_exec.lifecycle import RELEASE, RUNNING
+from mindswarm_exec.models.records import AgentProfile
+from mindswarm_exec.service.sweeps import settle_lost, sweep
+from mindswarm_exec.settings import Settings
+from workers.attempt import Wish
+from workers.engine import UnifiedTaskEngine
+from workers.wake_message import WakeMessage
+
+log = logging.getLogger(__name__)
+
+#: Periods of the sweep that may pass in silence before agents sweep in beat's place.
+SILENT_PERIODS = 3
+WISHES = {"pause": Wish.PAUSE, "cancel": Wish.CANCEL}
+
+
+class Membership:
+    """Keeps one agent registered for the life of its process.
+
+    Three threads at most: the lease (renews, reconciles, sweeps if nobody else does), the control listener, and
+    at the end the drain. `on_fenced` is called when another process has taken the name.
+    """
+
+    def __init__(
+        self,
+        profile: AgentProfile,
+        engine: UnifiedTaskEngine,
+        ledger: SyncLedger,
+        settings: Settings,
+        wake: WakeMessage | None,
+        on_fenced: Callable[[], None],
+    ) -> None:
+        self._profile = profile
+        self._engine = engine
+        self._ledger = ledger
+        self._settings = settings
+        self._wake = wake
+        self._on_fenced = on_fenced
+        self._incarnation = new_nonce()
+        self._leaving = threading.Event()
+        self._unknown: set[str] = set()
+
+    # --- joining -----------------------------------------------------------------------------------------
+
+    def join(self) -> None:
+        """Register, settle what an earlier process of this name lost, and open for work. Raises LedgerUnavailable."""
+        self._register()
+        threading.Thread(target=self._keep_lease, name="lease", daemon=True).start()
+        threading.Thread(target=self._listen, name="control", daemon=True).start()
+
+    def _register(self) -> None:
+        profile = self._profile
+        matched = {
+            "task_types": sorted(profile.task_types),
+            "capabilities": list(profile.capabilities),
+            "labels": profile.labels,
+        }
+        handlers = {name: info.model_dump(mode="json") for name, info in profile.task_types.items()}
+        fields: dict[str, str | int | float] = {
+            "max_concurrent": profile.max_concurrent,
+            "handlers": json.dumps(handlers),
+            "wake_queue": self._wake.queue if self._wake else "",
+            "wake_message": self._wake.template if self._wake else "",
+        }
+        registered = self._ledger.run(
+            operations.register(profile.agent_id, self._incarnation, json.dumps(matched), fields)
+        )
+        settle_lost(self._ledger, profile.agent_id, registered.lost, "a newer process of its agent took over")
+        self._set_state("awake", accepts_work=True)
+        log.info("the agent is open for work", extra={"action": "register", "agent_id": profile.agent_id})
+
+    def _set_state(self, state: str, *, accepts_work: bool, event: str = "") -> None:
+        self._ledger.run(
+            operations.set_agent_state(
+                self._profile.agent_id, self._incarnation, state, accepts_work=accepts_work, event=event
+            )
+        )
+
+    # --- the lease ---------------------------------------------------------------------------------------
+
+    def _keep_lease(self) -> None:
+        """Renew three times a lease; between renewals sweep if nobody else does."""
+        period = self._settings.lease_seconds / 3
+        while not self._leaving.wait(period):
+            try:
+                self._renew()
+            except LedgerUnavailable as error:
+                log.warning("the lease could not be renewed", extra={"action": "renew", "error": str(error)})
+
+    def _renew(self) -> None:
+        reply = self._ledger.run(operations.renew(self._profile.agent_id, self._incarnation))
+        match reply:
+            case Renewed(sweep_age_ms=age, held=held):
+                self._reconcile(held)
+                if age > SILENT_PERIODS * self._settings.sweep_seconds * 1000:
+                    sweep(self._ledger)
+            case Expired():
+                self._rejoin()
+            case Fenced():
+                log.error(
+                    "another process has taken this agent's name; this one stops",
+                    extra={"action": "fenced", "agent_id": self._profile.agent_id},
+                )
+                self._engine.wish_all(Wish.LOST)
+                self._leaving.set()
+                self._on_fenced()
+
+    def _rejoin(self) -> None:
+        """The lease ran out (a freeze, a long cut): what ran has moved on; start over as a new process would."""
+        log.warning(
+            "the lease ran out; what ran here has moved on; registering again",
+            extra={"action": "expired", "agent_id": self._profile.agent_id},
+        )
+        self._engine.wish_all(Wish.LOST)
+        self._incarnation = new_nonce()
+        self._register()
+
+    def _reconcile(self, held: Iterable[HeldAttempt]) -> None:
+        """Bring what runs here and what the ledger counts against this agent together.
+
+        An attempt that the ledger holds as running and that has not run here for two renewals lost its way
+        between the ledger's reply and this process: it is handed back.
+        """
+        here = self._engine.running()
+        in_ledger = {attempt_id(one.execution_id, one.number): one for one in held}
+        for name, running in here.items():
+            one = in_ledger.get(name)
+            if one is None or one.status is not RUNNING or one.nonce != running.held.nonce:
+                running.wish_for(Wish.LOST)
+            elif one.intent in WISHES:
+                running.wish_for(WISHES[one.intent])
+        strays = {name for name, one in in_ledger.items() if name not in here and one.status is RUNNING}
+        for name in strays & self._unknown:
+            self._hand_back(in_ledger[name])
+        self._unknown = strays
+
+    def _hand_back(self, one: HeldAttempt) -> None:
+        agent_id = self._profile.agent_id
+        lost = LostAttempt(one.execution_id, one.number, one.nonce, RUNNING, 0, None)
+        how = Settlement(RELEASE, json.dumps({"agent_id": agent_id, "reason": "handed_back"}))
+        self._ledger.run(operations.settle(lost, agent_id, f"agent:{agent_id}", how, {}))
+
+    # --- control -----------------------------------------------------------------------------------------
+
+    def _listen(self) -> None:
+        """Pass on what comes over the control channel. Lost messages do no harm: renewals bring the same news."""
+        channel = self._ledger.keys.of("control", self._profile.agent_id)
+        while not self._leaving.is_set():
+            with contextlib.suppress(exceptions.RedisError), self._ledger.client.pubsub() as listener:
+                listener.subscribe(channel)
+                while not self._leaving.is_set():
+                    message = listener.get_message(ignore_subscribe_messages=True, timeout=1.0)
+                    if message is not None:
+                        self._obey(message["data"])
+            self._leaving.wait(0.5)
+
+    def _obey(self, message: str) -> None:
+        verb, _, subject = message.partition(" ")
+        if verb in WISHES:
+            self._engine.wish(subject, WISHES[verb])
+        elif verb == "withdraw":
+            self._engine.withdraw_pause(subject)
+        elif verb == "draining":
+            self._engine.wish_all(Wish.HAND_BACK)
+        elif verb == "fenced" and subject != self._incarnation:
+            self._renew()
+
+    # --- leaving -----------------------------------------------------------------------------------------
+
+    def drain(self, grace_seconds: float) -> bool:
+        """Take no new work, let what runs finish or reach a safe point within the grace, hand back the rest.
+
+        Nothing that is handed back costs an attempt. Whether all of it ended in good order.
+        """
+        deadline = time.monotonic() + grace_seconds
+        self._engine.is_draining = True
+        with contextlib.suppress(LedgerUnavailable):
+            self._set_state("draining", accepts_work=False, event="agent.draining")
+        self._engine.wish_all(Wish.HAND_BACK)
+        in_order = self._engine.wait_idle(max(0.0, deadline - time.monotonic()))
+        if not in_order:
+            self._abandon()
+        self._leaving.set()
+        with contextlib.suppress(LedgerUnavailable):
+            self._set_state("offline", accepts_work=False, event="agent.offline")
+        return in_order
+
+    def _abandon(self) -> None:
+        """Hand back what did not end within the grace. Its code may go on until the process ends; it is fenced."""
+        for running in self._engine.running().values():
+            held = running.held
+            how = Settlement(RELEASE, json.dumps({"agent_id": held.agent_id, "reason": "drained"}))
+            with contextlib.suppress(LedgerUnavailable):
+                self._ledger.run(operations.settle(held, held.agent_id, f"agent:{held.agent_id}", how, {}))
+            running.wish_for(Wish.LOST)
+        self._engine.wait_idle(1.0)
