@@ -114,9 +114,7 @@ def _own_nodes(function: FunctionNode) -> Iterator[tuple[ast.AST, int]]:
         if isinstance(node, _SCOPES):
             continue
         # `elif` is an If inside the If before it, but nobody reads it as deeper
-        waiting.extend(
-            (child, depth if _is_elif(node, child) else inside) for child in ast.iter_child_nodes(node)
-        )
+        waiting.extend((child, depth if _is_elif(node, child) else inside) for child in ast.iter_child_nodes(node))
 
 
 def _is_elif(parent: ast.AST, child: ast.AST) -> bool:
@@ -131,15 +129,7 @@ def _is_elif(parent: ast.AST, child: ast.AST) -> bool:
 def _decisions(node: ast.AST) -> int:
     """How many ways to go on a node adds. Source: McCabe 1976; boolean operators as radon counts them."""
     match node:
-        case (
-            ast.If()
-            | ast.For()
-            | ast.AsyncFor()
-            | ast.While()
-            | ast.IfExp()
-            | ast.ExceptHandler()
-            | ast.Assert()
-        ):
+        case ast.If() | ast.For() | ast.AsyncFor() | ast.While() | ast.IfExp() | ast.ExceptHandler() | ast.Assert():
             return 1
         case ast.BoolOp():
             return len(node.values) - 1

@@ -70,13 +70,9 @@ class FileLint(BaseModel):
     findings: LintSummary = LintSummary()
 
 
-metrics = Agent(
-    "metrics", capabilities={"python", "syntax-tree"}, labels={"role": "metrics"}, max_concurrent=3
-)
+metrics = Agent("metrics", capabilities={"python", "syntax-tree"}, labels={"role": "metrics"}, max_concurrent=3)
 lint = Agent("lint", capabilities={"python", "ruff"}, labels={"role": "lint"}, max_concurrent=3)
-coverage = Agent(
-    "coverage", capabilities={"python", "syntax-tree"}, labels={"role": "coverage"}, max_concurrent=3
-)
+coverage = Agent("coverage", capabilities={"python", "syntax-tree"}, labels={"role": "coverage"}, max_concurrent=3)
 
 
 @metrics.task("survey.metrics", isolation="thread")
@@ -94,9 +90,7 @@ def survey_metrics(ctx: SyncExecutionContext, request: SurveyRequest) -> FileMet
         ctx.progress(start / len(functions), f"function {start} of {len(functions)}")
         batch = [measure(name, node) for name, node in functions[start : start + BATCH]]
         for function in filter(_is_notable, batch):
-            ctx.output(
-                f"{request.shown_as}:{function.line} {function.name} has complexity {function.complexity}"
-            )
+            ctx.output(f"{request.shown_as}:{function.line} {function.name} has complexity {function.complexity}")
         measured += batch
     return FileMetrics(
         file=request.shown_as,

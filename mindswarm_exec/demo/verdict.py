@@ -1,0 +1,86 @@
+"""Did every execution complete exactly once? Judged from the ledger's own record. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from mindswarm_exec.models.records import Execution, HistoryEntry
+
+COMPLETED = "execution.completed"
+STARTED = "execution.started"
+RELEASED = "execution.released"
+
+Histories = Mapping[str, Sequence[HistoryEntry]]
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """An execution that was taken back from a lost agent: what it was, and where it ended."""
+
+    execution_id: str
+    task_type: str
+    subject: str
+    from_agent: str
+    to_agent: str | None
+
+
+def objections(expected: Sequence[str], found: Sequence[Execution], histories: Histories) -> list[str]:
+    """What speaks against "every execution completed exactly once", a sentence each; none is what we want."""
+    by_id = {execution.execution_id: execution for execution in found}
+    told = [f"{name} is not in the record" for name in expected if name not in by_id]
+    told += [f"{name} was never submitted by this survey" for name in by_id if name not in set(expected)]
+    for name, execution in by_id.items():
+        told += _objections_to(execution, histories.get(name, ()))
+    counts = Counter(expected)
+    told += [f"{name} stands for {count} submissions" for name, count in counts.items() if count > 1]
+    return told
+
+
+def moved(found: Sequence[Execution], histories: Histories) -> list[Moved]:
+    """Every execution with an attempt that was lost, with the agent that lost it first and the one it ended on."""
+    lost = [execution for execution in found if execution.lost_attempts]
+    return [
+        Moved(
+            execution.execution_id,
+            execution.task_type,
+            subject(execution),
+            _lost_by(histories.get(execution.execution_id, ())),
+            execution.agent_id,
+        )
+        for execution in lost
+    ]
+
+
+def subject(execution: Execution) -> str:
+    """The file that an execution looks at."""
+    payload = execution.payload
+    return str(payload.get("shown_as", "")) if isinstance(payload, dict) else ""
+
+
+def _objections_to(execution: Execution, history: Sequence[HistoryEntry]) -> list[str]:
+    told = []
+    name = execution.execution_id
+    if execution.status != "completed":
+        told.append(f"{name} is {execution.status.value}, not completed")
+    completions = sum(entry.event_type == COMPLETED for entry in history)
+    if completions != 1:
+        told.append(f"{name} has {completions} completed events, not 1")
+    if [entry.seq for entry in history] != sorted({entry.seq for entry in history}):
+        told.append(f"{name} has a record that is out of order")
+    if execution.attempt != 1 + execution.lost_attempts + execution.failed_attempts:
+        told.append(f"{name} took {execution.attempt} attempts, of which {execution.lost_attempts} were lost")
+    return told
+
+
+def _lost_by(history: Sequence[HistoryEntry]) -> str:
+    """The agent named by the first release, or by what came before it."""
+    holder = "an agent"
+    for entry in history:
+        named = entry.data.get("agent_id") or entry.data.get("agent")
+        if isinstance(named, str) and named:
+            holder = named
+        if entry.event_type == RELEASED:
+            return holder
+    return holder
