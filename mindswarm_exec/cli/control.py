@@ -35,8 +35,12 @@ def pause(remote: Remote, execution_id: str, reason: str | None) -> None:
 @remote
 def resume(remote: Remote, execution_id: str, reason: str | None, checkpoint: str | None) -> None:
     """Resume a paused execution, on whichever agent is best now."""
-    state = {} if checkpoint is None else {"checkpoint": read_payload(checkpoint)}
-    _answer(remote, remote.call("execution.resume", execution_id=execution_id, reason=reason, **state))
+    params: dict[str, Any] = {"execution_id": execution_id}
+    if reason is not None:
+        params["reason"] = reason
+    if checkpoint is not None:
+        params["checkpoint"] = read_payload(checkpoint)  # `null` is a checkpoint too: it starts anew
+    _answer(remote, remote.send("execution.resume", params))
 
 
 @click.command()
@@ -64,7 +68,7 @@ def retry(remote: Remote, execution_id: str, priority: str | None, options: str 
     changed = parse_json_object(options, "--options") if options else {}
     if priority is not None:
         changed["priority"] = parse_priority(priority)
-    _answer(remote, remote.call("execution.retry", execution_id=execution_id, options=changed))
+    _answer(remote, remote.call("execution.retry", execution_id=execution_id, options=changed or None))
 
 
 @click.command("agent-sleep")

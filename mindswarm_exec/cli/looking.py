@@ -32,7 +32,7 @@ def _filters(command: Any) -> Any:
             click.option("--project", "project_id", metavar="NAME", help="Of this project."),
             click.option("--since", metavar="WHEN", help="Created after: RFC 3339, or an age such as 15m."),
             click.option("--until", metavar="WHEN", help="Created before."),
-            click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True),
+            click.option("--limit", type=click.IntRange(1, 500), help="At most; default 50."),
             click.option("--cursor", metavar="CURSOR", help="Go on where the last page ended."),
         )
     ):
@@ -66,7 +66,7 @@ def list_executions(remote: Remote, **filters: Any) -> None:
 def history(remote: Remote, execution_id: str | None, **filters: Any) -> None:
     """Show the record of one execution, oldest event first; or the executions that match, newest first."""
     wire = _wire(filters)
-    if execution_id is not None and set(wire) - {"limit", "cursor"}:
+    if execution_id is not None and wire:
         raise InvalidRequest("name one execution or filters, not both: an execution's record is one list.")
     value = remote.call("execution.getHistory", execution_id=execution_id, **wire)
     remote.screen.document(value, lambda: _record(remote, read_as(records.ExecutionHistory, value)))
@@ -78,8 +78,9 @@ def history(remote: Remote, execution_id: str | None, **filters: Any) -> None:
 @remote
 def explain(remote: Remote, execution_id: str) -> None:
     """Say why an execution runs where it does, or why it waits."""
-    value = remote.call("execution.explain", execution_id=execution_id)
-    remote.screen.document(value, lambda: explanation(value))
+    value = remote.call("execution.get", execution_id=execution_id)
+    told = {name: value.get(name) for name in ("execution_id", "status", "agent_id", "waiting_for", "decision")}
+    remote.screen.document(told, lambda: explanation(read_as(records.Execution, value)))
 
 
 @click.command()

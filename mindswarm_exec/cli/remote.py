@@ -27,9 +27,12 @@ class Remote:
         self.screen = screen
 
     def call(self, method: str, **params: Any) -> Any:
-        """Call `mindswarm.<method>`, leaving out params that are None or empty."""
-        given = {name: value for name, value in params.items() if value not in (None, (), [], {}, "")}
-        return self.client.call(f"mindswarm.{method}", **given)
+        """Call `mindswarm.<method>` with the params that are not None."""
+        return self.send(method, {name: value for name, value in params.items() if value is not None})
+
+    def send(self, method: str, params: dict[str, Any]) -> Any:
+        """Call `mindswarm.<method>` with `params` as they are."""
+        return self.client.call(f"mindswarm.{method}", **params)
 
 
 def remote(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -53,7 +53,7 @@ def executions(found: Sequence[Execution], now: datetime, width: int = 200) -> R
 
 def execution(found: Execution, now: datetime) -> RenderableType:
     """One execution with all that is known of it, one fact a line."""
-    grid = _facts()
+    grid = facts()
     for name, value in _facts_of(found, now):
         grid.add_row(name, value)
     return grid
@@ -79,7 +79,7 @@ def agents(found: Sequence[AgentRecord], now: datetime) -> RenderableType:
 
 def queue(found: QueueStatus) -> RenderableType:
     """What waits, for whom, and who could take it."""
-    grid = _facts()
+    grid = facts()
     grid.add_row("waiting", f"{found.waiting}, the oldest for {cells.duration(found.oldest_wait_ms)}")
     grid.add_row("held back", f"{found.delayed} delayed, {found.held_by_concurrency} by a concurrency key")
     grid.add_row("slots", Text.assemble(load(found.slots_taken, found.slots_total)))
@@ -106,7 +106,7 @@ def priorities(depth: dict[str, int], width: int = 24) -> RenderableType:
 
 
 def metrics(found: ExecutionMetrics) -> RenderableType:
-    grid = _facts()
+    grid = facts()
     grid.add_row("execution", found.execution_id)
     grid.add_row("state", cells.status(found.status))
     attempts = f"{found.attempts}, {found.failed_attempts} failed, {found.lost_attempts} lost"
@@ -250,7 +250,7 @@ def _table(*names: str) -> Table:
     return table
 
 
-def _facts() -> Table:
+def facts() -> Table:
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="dim", no_wrap=True)
     grid.add_column()
