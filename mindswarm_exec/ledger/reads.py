@@ -186,3 +186,9 @@ def task_ids(before_ms: int | None, most: int) -> Operation[list[tuple[str, int]
     high = "+inf" if before_ms is None else before_ms
     step = ("ZRANGE", Key("tasks"), high, "-inf", "BYSCORE", "REV", "LIMIT", 0, most, "WITHSCORES")
     return Operation((step,), lambda replies: [(member, int(at)) for member, at in _scored(replies[0])])
+
+
+def sweep_age_ms() -> Operation[int]:
+    """Milliseconds since the latest sweep; since 1970 if there was none."""
+    steps = (("TIME",), ("GET", Key("swept_at")))
+    return Operation(steps, lambda replies: int(replies[0][0]) * 1000 - int(replies[1] or 0))

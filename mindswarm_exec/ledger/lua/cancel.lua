@@ -5,7 +5,7 @@
   REPLY {"ok", status, wakes} · {"absent"} · {"refused", status}
   EMITS execution.cancelled, or execution.cancel_requested for a running attempt without force
   TWICE the request id is remembered: the same answer, no second effect
-  A forced attempt keeps its slot until its code ends and its agent reports (settle answers "refused"). ]]
+  A forced attempt keeps its slot until its code ends and its agent reports (settle answers "fenced"). ]]
 SOURCE = 'client'
 local entropy, id, request, reason, force, failure, data = unpack(ARGV)
 local x = load(id)
@@ -23,7 +23,7 @@ if is_running(x) then
     return { 'ok', x.status, WAKES }
   end
   clear_clocks(x)
-  set(x, 'settled', 'forced')
+  end_attempt(x, 'forced')
   return_permit(x, entropy)
 else
   acknowledge(x)

@@ -8,7 +8,7 @@ local id, nonce, token, agent_id = unpack(ARGV)
 SOURCE = 'agent:' .. agent_id
 local x = load(id)
 if not x then return { 'absent' } end
-if x.nonce ~= nonce or x.settled then return { 'fenced' } end
+if x.nonce ~= nonce or is_over(x) then return { 'fenced' } end
 if not allows(MOVES.start, x) then
   if is_running(x) and x.claim_token == token then return { 'ok', attempt_of(id) } end
   return { is_running(x) and 'taken' or 'fenced' }

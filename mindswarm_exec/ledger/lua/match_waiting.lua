@@ -15,7 +15,7 @@ for _, class_id in ipairs(call('SMEMBERS', key('backlog'))) do
     local x = load(id)
     if x then
       leave_lane(x)
-      enter(x, ARGV[1] .. matches)
+      enter(x, ARGV[1])
       matches = matches + 1
     else
       call('ZREM', lane, id)

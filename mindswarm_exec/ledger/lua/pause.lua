@@ -22,7 +22,9 @@ if is_running(x) then
 end
 intend(x, 'pause', reason)
 acknowledge(x)
+local eligible = x.eligible_at_ms
 local freed = withdraw(x, entropy)
+if eligible then set(x, 'eligible_at_ms', eligible) end -- a start time or a delay outlasts a pause
 move(x, MOVES.pause, data)
 save(x)
 if freed then fill(load_agent(freed), entropy) end

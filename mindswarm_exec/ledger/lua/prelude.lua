@@ -85,6 +85,12 @@ local function allows(row, x) return row.sources[x.status] == true end
 local function is_running(x) return x.status == MOVES.start.target end
 local function is_queued(x) return x.status == MOVES.queue.target end
 
+-- end_attempt(x, how): the present attempt is settled; `how` is the row, or a word if no agent settled it
+local function end_attempt(x, how) set(x, 'settled', x.nonce .. ' ' .. how) end
+
+-- is_over(x) -> is the present attempt settled? What its agent may still send changes nothing
+local function is_over(x) return x.settled ~= nil and string.sub(x.settled, 1, 32) == x.nonce end
+
 -- emit(x, type, data, kept): the next event of x; `kept` also records it on the execution, for its history
 local function emit(x, event_type, data, kept)
   x.seq = x.seq + 1
@@ -289,9 +295,13 @@ end
 -- least_loaded(class id) -> for force_start: of up to 32 suitable agents the awake one with the least load
 local function least_loaded(class_id)
   local best
+  local task_type, least = demand_of(class_id)
   for _, agent_id in ipairs(call('SRANDMEMBER', key('suitable', class_id), 32)) do
     local agent = load_agent(agent_id)
-    if agent and agent.accepts_work and (not best or agent.load < best.load) then best = agent end
+    if agent and agent.accepts_work and (not best or agent.load < best.load)
+      and (not least or success_rate(agent_id, task_type) >= least) then
+      best = agent
+    end
   end
   return best and best.id
 end
@@ -333,7 +343,6 @@ local function reserve(x, agent, how, entropy)
   set(x, 'attempt', (tonumber(x.attempt) or 0) + 1)
   set(x, 'queued_at_ms', ms(NOW))
   set(x, 'delivery_at_ms', ms(NOW + DELIVERY_MS))
-  unset(x, 'settled')
   unset(x, 'deliveries')
   call('HSET', key('held', agent.id), x.id .. '.' .. x.attempt, x.nonce)
   agent.load = agent.load + 1
@@ -367,14 +376,14 @@ end
 
 -- enter(x, entropy): x is pending; put it where it has to wait, or on an agent at once. Saves x
 local function enter(x, entropy)
-  if x.queue_timeout_ms and not x.queue_timeout_at_ms then
-    set(x, 'queue_timeout_at_ms', ms(NOW + x.queue_timeout_ms))
-  end
   if x.eligible_at_ms and tonumber(x.eligible_at_ms) > NOW then
     set(x, 'place', 'delay')
     return save(x)
   end
   unset(x, 'eligible_at_ms')
+  if x.queue_timeout_ms and not x.queue_timeout_at_ms then
+    set(x, 'queue_timeout_at_ms', ms(NOW + x.queue_timeout_ms))
+  end
   ensure_class(x.class_id, x.demand or '{"task_type":"' .. x.task_type .. '"}')
   if x.concurrency_key then
     local permits = key('concurrency', x.project_id .. ' ' .. x.concurrency_key)
@@ -473,7 +482,7 @@ local function lost_with(agent_id)
     local execution = key('execution', string.match(held[i], '^[^.]+'))
     local nonce, status, times, most =
       unpack(call('HMGET', execution, 'nonce', 'status', 'lost_attempts', 'max_lost_attempts'))
-    if nonce == held[i + 1] and WATCHED[status] then
+    if nonce == held[i + 1] and MOVES.release.sources[status] then
       for _, value in ipairs({ held[i], nonce, status, times or '0', most or '' }) do lost[#lost + 1] = value end
     else
       call('HDEL', key('held', agent_id), held[i])
@@ -527,7 +536,8 @@ end
 -- withdraw(x, entropy) -> take x out of lane, key and slot; the id of the agent whose slot that freed, or nil
 local function withdraw(x, entropy)
   leave(x)
-  local freed = x.agent_id and x.nonce and free_slot(x.agent_id, x.id .. '.' .. x.attempt, x.nonce)
+  local freed = is_queued(x) and free_slot(x.agent_id, x.id .. '.' .. x.attempt, x.nonce)
+  if is_queued(x) then end_attempt(x, 'withdrawn') end
   clear_clocks(x)
   return_permit(x, entropy)
   return freed and x.agent_id or nil

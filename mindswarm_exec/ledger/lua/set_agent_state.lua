@@ -26,7 +26,7 @@ for i = 1, #held, 2 do
   if x and x.nonce == held[i + 1] and is_queued(x) then
     free_slot(agent_id, held[i], held[i + 1])
     clear_clocks(x)
-    set(x, 'settled', 'release')
+    end_attempt(x, MOVES.release.name)
     move(x, MOVES.release, '{"agent_id":"' .. agent_id .. '","reason":"' .. state .. '"}')
     save(x)
     enter(x, entropy)

@@ -9,8 +9,10 @@
         15+ field, value pairs to store
   REPLY {"ok", status, next attempt or {}, wakes} · {"absent"} · {"fenced"} · {"refused", status}
   EMITS the row's event, once; for the next attempt execution.queued and execution.started
-  TWICE the settled attempt is remembered with its successor: the same answer, no second effect.
-  Even when fenced, the slot is freed if it was still held under this nonce: the code has ended. ]]
+  TWICE the latest settlement is remembered with its nonce and successor: the same answer, no second effect.
+  A sweep finds its guard gone and is refused.
+  Unless a sweep sends it, the slot is freed even if it was settled before, when it is still held under this
+  nonce: the code has ended. ]]
 local entropy, source, agent_id, number, id, nonce, row_name, slot, outcome = unpack(ARGV, 1, 9)
 local counter, delay, data, guard_field, guard_value = unpack(ARGV, 10, 14)
 SOURCE = source
@@ -36,7 +38,7 @@ end
 
 -- end_zombie(): a stale attempt reports; its code has ended, so its slot is free
 local function end_zombie()
-  if agent_id ~= '' and slot ~= 'keep' and free_slot(agent_id, attempt, nonce) then
+  if agent_id ~= '' and slot ~= 'keep' and guard_field == '' and free_slot(agent_id, attempt, nonce) then
     slot = 'wake'
     hand_on()
   end
@@ -47,14 +49,15 @@ if not x then
   end_zombie()
   return { 'absent' }
 end
-if (x.nonce or '') == nonce and x.settled then
-  local name, next_id, next_nonce = string.match(x.settled, '^(%S+) ?(%S*) ?(%S*)$')
-  if name == row_name then
+if x.settled and guard_field == '' then
+  local settled, name, next_id, next_number = string.match(x.settled, '^(%S+) (%S+) ?(%S*) ?(%S*)$')
+  if settled == nonce and name == row_name then
+    end_zombie()
     local again = next_id ~= '' and attempt_of(next_id) or {}
-    return { 'ok', x.status, again[2] == next_nonce and again or {}, {} }
+    return { 'ok', x.status, again[3] == next_number and again or {}, WAKES }
   end
 end
-if (x.nonce or '') ~= nonce or (x.settled and guard_field == '') then
+if (x.nonce or '') ~= nonce or (guard_field == '' and is_over(x)) then
   end_zombie()
   return { 'fenced' }
 end
@@ -74,9 +77,9 @@ if counter ~= '' then set(x, counter, (tonumber(x[counter]) or 0) + 1) end
 leave(x)
 clear_clocks(x)
 unset(x, 'claim_token')
-local freed = slot ~= 'keep' and agent_id ~= '' and free_slot(agent_id, attempt, nonce)
+local freed = slot ~= 'keep' and agent_id ~= '' and not is_over(x) and free_slot(agent_id, attempt, nonce)
 if x.intent_kind then acknowledge(x) end
-set(x, 'settled', row_name)
+if x.nonce then end_attempt(x, row_name) end
 move(x, row, data)
 local ended = not WATCHED[row.target] and row ~= MOVES.pause
 if ended then set(x, 'finished_at_ms', ms(NOW)) end
@@ -87,8 +90,8 @@ if row.target == MOVES.create.target then
   enter(x, entropy)
 end
 local following = freed and hand_on() or {}
-if following[1] and x.settled then
-  call('HSET', key('execution', id), 'settled', row_name .. ' ' .. following[1] .. ' ' .. following[2])
+if following[1] then
+  call('HSET', key('execution', id), 'settled', table.concat({ nonce, row_name, following[1], following[3] }, ' '))
 end
 if ended then call('PUBLISH', key('ended', id), x.status) end
 return { 'ok', x.status, following, WAKES }

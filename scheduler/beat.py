@@ -1,0 +1,63 @@
+"""The scheduler: Celery beat with one table of periods.
+
+    mindswarm-exec beat
+    celery -A scheduler.beat beat
+
+Ticks are hints to the dispatchers. A tick that finds no dispatcher in time expires, so that a backlog of old
+ticks is never worked off; two beats tick twice, which is harmless.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from celery import Celery
+from celery.beat import Scheduler
+
+from mindswarm_exec.celery_app import FORGET_TASK, MATCH_TASK, SWEEP_TASK, create_app, sweep_queue
+from mindswarm_exec.embedded import ledger_url
+from mindswarm_exec.settings import Settings
+
+
+def schedule(settings: Settings) -> Mapping[str, Mapping[str, Any]]:
+    """The table of periods, in seconds."""
+    queue = sweep_queue(settings)
+    periods = {
+        SWEEP_TASK: settings.sweep_seconds,
+        MATCH_TASK: 10 * settings.sweep_seconds,
+        FORGET_TASK: 60 * settings.sweep_seconds,
+    }
+    return {
+        task: {"task": task, "schedule": period, "options": {"queue": queue, "expires": max(2.0, 2 * period)}}
+        for task, period in periods.items()
+    }
+
+
+class InMemoryScheduler(Scheduler):  # type: ignore[misc]
+    """Celery's scheduler without its file: ticks carry no state that would be worth keeping."""
+
+
+def make_app(settings: Settings) -> Celery:
+    url, _ = ledger_url(settings)
+    app = create_app(settings, url, "mindswarm-beat", [sweep_queue(settings)])
+    app.conf.update(
+        beat_schedule=dict(schedule(settings)),
+        beat_scheduler=f"{__name__}:{InMemoryScheduler.__name__}",
+        beat_max_loop_interval=1.0,
+    )
+    return app
+
+
+def main(settings: Settings) -> None:
+    """Run beat until told to stop."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    make_app(settings).Beat(loglevel="WARNING", quiet=True).run()
+
+
+def __getattr__(name: str) -> Any:
+    """`celery -A scheduler.beat beat` asks for `app`; importing this module by itself does nothing."""
+    if name in ("app", "celery"):
+        return globals().setdefault("app", make_app(Settings.from_environment()))
+    raise AttributeError(name)

@@ -1,0 +1,53 @@
+"""What beat's ticks do when a dispatcher carries them out. Each is idempotent: two beats do no harm."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+
+from mindswarm_exec.ledger import operations, reads
+from mindswarm_exec.ledger.faces import SyncLedger
+from mindswarm_exec.ledger.replies import Wake
+from mindswarm_exec.service import sweeps
+
+log = logging.getLogger(__name__)
+
+#: Sweep periods without any sweep after which others sweep in beat's place.
+SILENT_PERIODS = 3
+#: Executions removed by one tick; the next tick takes the next.
+MOST_FORGOTTEN = 1000
+
+
+class Sweeper:
+    """Sweeps due deadlines, repairs missed matches, forgets what has outlived its retention."""
+
+    def __init__(self, ledger: SyncLedger, publish: Callable[[Sequence[Wake]], None]) -> None:
+        self._ledger = ledger
+        self._publish = publish
+
+    def sweep(self) -> None:
+        """Move on everything that is due."""
+        swept = sweeps.sweep(self._ledger)
+        self._publish(swept.wakes)
+        for agent_id in swept.agents_lost:
+            log.warning("an agent was lost; its work moves on", extra={"action": "sweep", "agent_id": agent_id})
+
+    def sweep_if_silent(self) -> None:
+        """Sweep if nobody has for three periods."""
+        age_ms = self._ledger.run(reads.sweep_age_ms())
+        if age_ms > SILENT_PERIODS * self._ledger.settings.sweep_seconds * 1000:
+            self.sweep()
+
+    def match_waiting(self) -> None:
+        """Give waiting executions to free agents, should a script ever have missed a match."""
+        matches, wakes = self._ledger.run(operations.match_waiting())
+        self._publish(wakes)
+        if matches:
+            log.warning("executions had missed their agents", extra={"action": "match_waiting", "matches": matches})
+
+    def forget(self) -> None:
+        """Remove ended executions, idle classes and events that have outlived their retention."""
+        settings = self._ledger.settings
+        self._ledger.run(
+            operations.forget(round(settings.retention_seconds * 1000), MOST_FORGOTTEN, settings.max_events)
+        )

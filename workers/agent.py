@@ -1,0 +1,223 @@
+"""The Celery worker that is an agent.
+
+    mindswarm-exec agent MODULE:ATTR --name N
+    MINDSWARM_AGENT=MODULE:ATTR MINDSWARM_AGENT_NAME=N celery -A workers.agent worker
+
+Celery brings the wake-ups, the threads and Flower's view; the rest is the engine and the ledger.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import sys
+import threading
+from collections import deque
+from typing import Any
+
+from celery import Celery, bootsteps, signals
+from celery.worker import WorkController
+
+from mindswarm_exec.agent import Agent
+from mindswarm_exec.celery_app import RUN_TASK, CeleryPublisher, agent_queue, broker_is_ledger, create_app
+from mindswarm_exec.embedded import ledger_url
+from mindswarm_exec.errors import InvalidRequest, MindSwarmError
+from mindswarm_exec.ledger.faces import SyncLedger, connect_sync
+from mindswarm_exec.ledger.replies import Attempt
+from mindswarm_exec.settings import Settings
+from workers.engine import UnifiedTaskEngine
+from workers.membership import Membership
+from workers.outcome import Outcome
+from workers.wake_message import render
+
+log = logging.getLogger(__name__)
+
+#: Threads beyond the slots, for executions with `force_start`.
+FORCED_THREADS = 32
+#: Exit codes of an agent: handlers had to be abandoned at the end of the grace; its name was taken.
+EXIT_ABANDONED, EXIT_FENCED = 75, 76
+
+
+def load_agent(target: str) -> Agent:
+    """The `Agent` at MODULE:ATTR.
+
+    Raises:
+        InvalidRequest: there is no such module or attribute, or it is no Agent.
+    """
+    module_name, _, attribute = target.partition(":")
+    if not module_name or not attribute:
+        raise InvalidRequest(f"'{target}' does not name an agent: write MODULE:ATTR, such as myproject.agents:coder.")
+    if "" not in sys.path:
+        sys.path.insert(0, "")  # as `python -m` and `celery -A` do: modules of the working directory count
+    try:
+        found = getattr(importlib.import_module(module_name), attribute)
+    except (ImportError, AttributeError) as error:
+        raise InvalidRequest(f"cannot load the agent '{target}': {error}.") from error
+    if not isinstance(found, Agent):
+        raise InvalidRequest(f"'{target}' is a {type(found).__name__}, not a mindswarm_exec.Agent.")
+    return found
+
+
+class FlowerEvents:
+    """Celery's task events for every attempt, fed or woken, so that Flower sees each under its task type.
+
+    Attempts run on the pool's threads, but Celery's event dispatcher belongs to the worker's main thread: events
+    are collected here and sent from there, twice a second.
+    """
+
+    PERIOD_SECONDS = 0.5
+
+    def __init__(self) -> None:
+        self._waiting: deque[tuple[str, dict[str, Any]]] = deque(maxlen=50_000)
+        self._dispatcher: Any = None
+
+    def began(self, attempt: Attempt) -> None:
+        common = {"uuid": attempt.id, "name": attempt.task_type, "args": "", "kwargs": "", "retries": 0}
+        self._waiting.append(("task-received", common))
+        self._waiting.append(("task-started", {"uuid": attempt.id}))
+
+    def ended(self, attempt: Attempt, outcome: Outcome | None, seconds: float) -> None:
+        if outcome is not None and outcome.result is not None:
+            self._waiting.append(("task-succeeded", {"uuid": attempt.id, "result": "", "runtime": seconds}))
+            return
+        kind = outcome.kind.value if outcome else "lost"
+        self._waiting.append(("task-failed", {"uuid": attempt.id, "exception": kind, "traceback": ""}))
+
+    def attach(self, worker: WorkController) -> None:
+        worker.timer.call_repeatedly(self.PERIOD_SECONDS, self._flush, (worker,))
+
+    def _flush(self, worker: WorkController) -> None:
+        dispatcher = getattr(worker.consumer, "event_dispatcher", None)
+        if dispatcher is None or not dispatcher.enabled:
+            self._waiting.clear()
+            return
+        while self._waiting:
+            event, fields = self._waiting.popleft()
+            dispatcher.send(event, **fields)
+
+
+class AgentProcess:
+    """One agent's parts, wired together."""
+
+    def __init__(self, agent: Agent, name: str | None, settings: Settings) -> None:
+        self.settings = settings
+        self.profile = agent.profile(name)
+        self.url, self._server = ledger_url(settings)
+        self.queue = agent_queue(settings, self.profile.agent_id)
+        self.app = create_app(settings, self.url, "mindswarm-agent", [self.queue])
+        self.ledger = SyncLedger(connect_sync(self.url, settings), settings)
+        self.events = FlowerEvents()
+        self.engine = UnifiedTaskEngine(
+            agent,
+            self.profile.agent_id,
+            self.ledger,
+            settings,
+            observer=self.events,
+            publish=CeleryPublisher(self.app, settings).publish_now,
+            others_wait=self._others_wait,
+        )
+        direct = broker_is_ledger(settings, self.url)
+        self.membership = Membership(
+            self.profile,
+            self.engine,
+            self.ledger,
+            settings,
+            render(self.app, self.queue) if direct else None,
+            self._fenced,
+        )
+        self._pool: Any = None
+        self._drain: threading.Thread | None = None
+        self._configure()
+
+    def _configure(self) -> None:
+        self.app.conf.update(
+            worker_pool="threads",
+            worker_concurrency=self.profile.max_concurrent + FORCED_THREADS,
+            worker_prefetch_multiplier=0,  # only as many messages are sent as there are slots
+            worker_enable_remote_control=True,
+        )
+        self.app.task(self.engine.run, name=RUN_TASK, ignore_result=True, send_events=False, trail=False)
+        process = self
+
+        class Join(bootsteps.StartStopStep):  # type: ignore[misc]
+            """Opens the agent for work once its pool stands."""
+
+            requires = ("celery.worker.components:Pool", "celery.worker.components:Timer")
+
+            def start(self, worker: WorkController) -> None:
+                process.started(worker)
+
+            def stop(self, worker: WorkController) -> None:
+                process.stopped()
+
+        self.app.steps["worker"].add(Join)
+        signals.worker_shutting_down.connect(self._begin_drain, weak=False)
+
+    def run(self) -> None:
+        """Work until told to stop."""
+        node = f"{self.profile.agent_id}@%h"
+        options = ["--loglevel=WARNING", "--without-gossip", "--without-mingle", "-n", node]
+        self.app.worker_main(["worker", *options])
+
+    def started(self, worker: WorkController) -> None:
+        self._pool = worker.pool
+        self.engine.start()
+        self.events.attach(worker)
+        self.membership.join()
+
+    def stopped(self) -> None:
+        """Last step of the worker's stop: wait for the drain, which bounds itself by the grace."""
+        if self._drain is None:
+            self._begin_drain()
+        assert self._drain is not None
+        self._drain.join()
+        self.engine.stop()
+
+    def _others_wait(self) -> bool:
+        """Whether messages wait for a thread of the pool."""
+        executor = getattr(self._pool, "executor", None)
+        return executor is not None and executor._work_queue.qsize() > 0
+
+    def _begin_drain(self, **_: Any) -> None:
+        """On SIGTERM, beside Celery's own shutdown: it would wait for ever for a thread that hangs."""
+        if self._drain is None:
+            self._drain = threading.Thread(target=self._drain_and_judge, name="drain")
+            self._drain.start()
+
+    def _drain_and_judge(self) -> None:
+        in_order = self.membership.drain(self.settings.drain_grace_seconds)
+        if not in_order:
+            log.warning(
+                "handlers did not end within the grace; their work was handed back",
+                extra={"action": "drain", "agent_id": self.profile.agent_id},
+            )
+            os._exit(EXIT_ABANDONED)
+
+    def _fenced(self) -> None:
+        """Another process has the name: nothing here may be reported any more, so there is nothing to wait for."""
+        os._exit(EXIT_FENCED)
+
+
+def main(target: str, name: str | None, settings: Settings) -> None:
+    """Run the agent at MODULE:ATTR until told to stop."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    AgentProcess(load_agent(target), name, settings).run()
+
+
+def _app_from_environment() -> Celery:
+    target = os.environ.get("MINDSWARM_AGENT", "")
+    if not target:
+        raise InvalidRequest("set MINDSWARM_AGENT to MODULE:ATTR of the agent that this worker is to be.")
+    name = os.environ.get("MINDSWARM_AGENT_NAME") or None
+    return AgentProcess(load_agent(target), name, Settings.from_environment()).app
+
+
+def __getattr__(name: str) -> Any:
+    """`celery -A workers.agent worker` asks for `app`; importing this module by itself does nothing."""
+    if name in ("app", "celery"):
+        try:
+            return globals().setdefault("app", _app_from_environment())
+        except MindSwarmError as error:
+            raise SystemExit(f"{error}") from error
+    raise AttributeError(name)

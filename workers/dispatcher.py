@@ -1,0 +1,132 @@
+"""The dispatcher: a Celery worker at the front door, which also carries out beat's ticks.
+
+    mindswarm-exec dispatcher
+    celery -A workers.dispatcher worker
+
+Any number may run; what they do is guarded in the ledger.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from typing import Any
+
+from celery import Celery, bootsteps
+from celery.worker import WorkController
+from pydantic import ValidationError
+
+from mindswarm_exec.celery_app import (
+    FORGET_TASK,
+    MATCH_TASK,
+    START_TASK,
+    SWEEP_TASK,
+    CeleryPublisher,
+    create_app,
+    front_door_queue,
+    sweep_queue,
+)
+from mindswarm_exec.embedded import ledger_url
+from mindswarm_exec.errors import LedgerUnavailable, MindSwarmError
+from mindswarm_exec.ledger.faces import AsyncLedger, SyncLedger, connect_async, connect_sync
+from mindswarm_exec.models.options import StartRequest
+from mindswarm_exec.models.validation import invalid_request
+from mindswarm_exec.service.executions import ExecutionService
+from mindswarm_exec.settings import Settings
+from scheduler.sweeps import Sweeper
+
+log = logging.getLogger(__name__)
+
+
+class FrontDoor:
+    """`mindswarm.execution.start` as a Celery task: same params, same answer as over JSON-RPC."""
+
+    def __init__(self, url: str, settings: Settings, publisher: CeleryPublisher | None) -> None:
+        self._loop = asyncio.new_event_loop()
+        threading.Thread(target=self._loop.run_forever, name="front-door", daemon=True).start()
+        ledger = AsyncLedger(connect_async(url, settings), settings)
+        self._service = ExecutionService(ledger, settings, publisher)
+
+    def start(self, **params: Any) -> dict[str, Any]:
+        """Accept an execution; the answer is the Execution, or {"error": {"code", "message", …}}."""
+        try:
+            request = StartRequest.model_validate(params)
+            execution = asyncio.run_coroutine_threadsafe(self._service.start(request), self._loop).result()
+            return execution.model_dump(mode="json")
+        except ValidationError as error:
+            return _refused(invalid_request(error, START_TASK, StartRequest))
+        except MindSwarmError as error:
+            return _refused(error)
+
+
+def _refused(error: MindSwarmError) -> dict[str, Any]:
+    return {"error": {"code": error.rpc_code, "message": str(error), "data": error.data}}
+
+
+class DispatcherProcess:
+    """One dispatcher's parts, wired together."""
+
+    def __init__(self, settings: Settings) -> None:
+        url, self._server = ledger_url(settings)
+        self.app = create_app(
+            settings, url, "mindswarm-dispatcher", [front_door_queue(settings), sweep_queue(settings)]
+        )
+        publisher = CeleryPublisher(self.app, settings)
+        sweeper = Sweeper(SyncLedger(connect_sync(url, settings), settings), publisher.publish_now)
+        self.app.conf.update(
+            worker_pool="threads", worker_concurrency=4, worker_prefetch_multiplier=4, result_backend=_backend(url)
+        )
+        front_door = FrontDoor(url, settings, publisher)
+        # answers are kept for those who ask for them; ticks leave none
+        self.app.task(front_door.start, name=START_TASK, ignore_result=False, typing=False)
+        self.app.task(sweeper.sweep, name=SWEEP_TASK, ignore_result=True)
+        self.app.task(sweeper.match_waiting, name=MATCH_TASK, ignore_result=True)
+        self.app.task(sweeper.forget, name=FORGET_TASK, ignore_result=True)
+        self.app.steps["worker"].add(_guard(sweeper, settings.sweep_seconds))
+
+    def run(self) -> None:
+        """Work until told to stop."""
+        options = ["--loglevel=WARNING", "--without-gossip", "--without-mingle", "-n", "dispatcher-%i@%h"]
+        self.app.worker_main(["worker", *options])
+
+
+def _backend(url: str) -> str | None:
+    return url if url.startswith(("redis", "rediss", "unix")) else None
+
+
+def _guard(sweeper: Sweeper, period: float) -> type:
+    class SweepIfSilent(bootsteps.StartStopStep):  # type: ignore[misc]
+        """Sweeps in beat's place when nobody has swept for three periods."""
+
+        requires = ("celery.worker.components:Pool",)
+
+        def start(self, worker: WorkController) -> None:
+            self.ended = threading.Event()
+            threading.Thread(target=self._watch, name="sweep-guard", daemon=True).start()
+
+        def stop(self, worker: WorkController) -> None:
+            self.ended.set()
+
+        def _watch(self) -> None:
+            while not self.ended.wait(period):
+                try:
+                    sweeper.sweep_if_silent()
+                except LedgerUnavailable as error:
+                    log.warning("could not sweep", extra={"action": "sweep", "error": str(error)})
+
+    return SweepIfSilent
+
+
+def main(settings: Settings) -> None:
+    """Run a dispatcher until told to stop."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    DispatcherProcess(settings).run()
+
+
+def __getattr__(name: str) -> Any:
+    """`celery -A workers.dispatcher worker` asks for `app`; importing this module by itself does nothing."""
+    if name in ("app", "celery"):
+        app: Celery = DispatcherProcess(Settings.from_environment()).app
+        return globals().setdefault("app", app)
+    raise AttributeError(name)
