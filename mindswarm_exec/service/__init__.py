@@ -1,0 +1,47 @@
+"""The verbs of the product, over the ledger; knows no HTTP and no Celery."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from mindswarm_exec.ledger.api_keys import ApiKeyStore
+from mindswarm_exec.ledger.event_log import EventLog
+from mindswarm_exec.ledger.faces import AsyncLedger, connect_async
+from mindswarm_exec.service.agents import AgentManager
+from mindswarm_exec.service.api_keys import ApiKeys
+from mindswarm_exec.service.events import EventService
+from mindswarm_exec.service.executions import ExecutionService, Publisher
+from mindswarm_exec.service.tasks import TaskService
+from mindswarm_exec.settings import Settings
+
+__all__ = ["AgentManager", "EventService", "ExecutionService", "Services", "TaskService", "open_services"]
+
+
+@dataclass(frozen=True)
+class Services:
+    """All services of one process, on one connection pool."""
+
+    executions: ExecutionService
+    agents: AgentManager
+    tasks: TaskService
+    events: EventService
+    keys: ApiKeys
+
+
+@asynccontextmanager
+async def open_services(url: str, settings: Settings, publisher: Publisher | None = None) -> AsyncIterator[Services]:
+    """The services on the ledger at `url`; `publisher` is needed where the broker is another server."""
+    client = connect_async(url, settings)
+    ledger = AsyncLedger(client, settings)
+    try:
+        yield Services(
+            executions=ExecutionService(ledger, settings, publisher),
+            agents=AgentManager(ledger, publisher),
+            tasks=TaskService(ledger, settings),
+            events=EventService(EventLog(client, settings.namespace), settings),
+            keys=ApiKeys(ApiKeyStore(client, settings.namespace)),
+        )
+    finally:
+        await client.aclose()

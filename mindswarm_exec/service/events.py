@@ -18,6 +18,7 @@ from mindswarm_exec.errors import LedgerUnavailable
 from mindswarm_exec.ledger.event_log import START, Attached, EventLog, StoredEvent
 from mindswarm_exec.models.events import EventFilter, EventPage, Gap, position
 from mindswarm_exec.models.records import Event
+from mindswarm_exec.service.cancellation import cancel_and_wait
 
 if TYPE_CHECKING:
     from mindswarm_exec.settings import Settings
@@ -199,9 +200,7 @@ class EventService:
         listener, self._listener = self._listener, None
         self._attached.clear()
         if listener is not None:
-            listener.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await listener
+            await cancel_and_wait(listener)
 
     def subscribe(
         self,

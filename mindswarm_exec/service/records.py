@@ -47,7 +47,7 @@ def execution_record(execution_id: str, fields: Record, waiting_for: WaitingFor 
         waiting_for=waiting_for,
         payload=_json(fields.get("payload")),
         result=_json(fields.get("result")),
-        error=Failure.model_validate_json(fields["error"]) if fields.get("error") else None,
+        error=_failure(fields),
         checkpoint=_json(fields.get("checkpoint")),
         options=options,
         decision=_json(fields.get("decision")),
@@ -63,6 +63,15 @@ def _progress(fields: Record) -> Progress:
     done = fields["status"] == Status.COMPLETED
     fraction = 1.0 if done else float(fields.get("progress_fraction", 0))
     return Progress(fraction=fraction, message=fields.get("progress_message", ""))
+
+
+def _failure(fields: Record) -> Failure | None:
+    if not fields.get("error"):
+        return None
+    failure = Failure.model_validate_json(fields["error"])
+    if failure.kind == "cancelled_by" and fields.get("intent_reason"):
+        return failure.model_copy(update={"message": fields["intent_reason"]})
+    return failure
 
 
 def _receipt(fields: Record) -> Receipt | None:
