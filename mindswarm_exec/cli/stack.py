@@ -8,6 +8,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,6 +32,8 @@ AGENT_MARGIN_SECONDS = 3.0
 #: Seconds that the processes without work of their own may take to end.
 SERVICE_GRACE_SECONDS = 8.0
 
+#: Variables that are settings: a child gets those of its stack and no others.
+_VARIABLES = frozenset(PREFIX + name.upper() for name in Settings.model_fields)
 _AGENT_NAME = re.compile(AGENT_ID_PATTERN)
 
 
@@ -123,6 +126,13 @@ class Stack:
         for child in (*self.agents, *self.services):
             child.signal(signal.SIGKILL)
 
+    def kill_everything(self) -> None:
+        """End every process, the embedded ledger too, and give its data up."""
+        self.kill()
+        if self._server is not None and self._server.owned:
+            with suppress(ProcessLookupError):
+                os.kill(self._server.pid, signal.SIGKILL)
+
     def stop(self) -> None:
         """Stop everything in order: agents drain, then the services end, then the ledger. Idempotent."""
         drain = self.settings.drain_grace_seconds + AGENT_MARGIN_SECONDS
@@ -173,7 +183,8 @@ class Stack:
         given |= {"redis_url": ledger, "data_dir": str(self.settings.data_dir.resolve()), "api_url": self.url}
         given |= {"api_host": self.settings.api_host, "api_port": self.settings.api_port}
         ours = {PREFIX + name.upper(): _as_variable(value) for name, value in given.items() if value is not None}
-        return {**os.environ, **ours}
+        theirs = {name: value for name, value in os.environ.items() if name not in _VARIABLES}
+        return {**theirs, **ours}
 
 
 def free_port(host: str = "127.0.0.1") -> int:

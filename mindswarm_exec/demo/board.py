@@ -47,6 +47,8 @@ class Board:
     rescued: dict[str, str] = field(default_factory=dict)  # execution → the agent it completed on
     agents: tuple[AgentRecord, ...] = ()
     queue: QueueStatus | None = None
+    deepest: dict[int, int] = field(default_factory=dict)  # priority → the most that ever waited at once
+    killed: str | None = None  # the agent that the survey has killed
     news: deque[News] = field(default_factory=lambda: deque(maxlen=NEWS_KEPT))
     _holder: dict[str, str] = field(default_factory=dict)
 
@@ -63,8 +65,14 @@ class Board:
         return sum(state in TERMINAL for state in self.states.values())
 
     @property
+    def counts(self) -> Counter[Status]:
+        return Counter(self.states.values())
+
+    @property
     def is_over(self) -> bool:
-        return self.ended >= self.total
+        """Whether all have ended, by the events or, where some of those were missed, by the queue's own count."""
+        recorded = self.queue.by_state if self.queue else {}
+        return max(self.ended, sum(recorded.get(state, 0) for state in TERMINAL)) >= self.total
 
     @property
     def fraction(self) -> float:
@@ -92,9 +100,20 @@ class Board:
         elif event.event_type == "execution.output":
             self.tell(at_seconds, str(event.data.get("chunk") or "").strip(), "dim")
 
-    def settle(self, ended: Iterable[tuple[str, Status]]) -> None:
-        """Correct the states by the ledger's record, for events that were missed."""
-        self.states.update(ended)
+    def poll(self, agents: Iterable[AgentRecord], queue: QueueStatus) -> None:
+        """Take in the agents and the queue as they are now."""
+        self.agents, self.queue = tuple(agents), queue
+        for name, count in queue.by_priority.items():
+            level = int(name)
+            self.deepest[level] = max(self.deepest.get(level, 0), count)
+
+    def running_on(self, agent_id: str) -> list[str]:
+        """The executions that run on an agent, by the events so far."""
+        return [
+            name
+            for name, holder in self._holder.items()
+            if holder == agent_id and self.states.get(name) is Status.RUNNING
+        ]
 
     def _move(self, execution_id: str, agent_id: str | None, state: Status, event: Event, at_seconds: float) -> None:
         self.states[execution_id] = state

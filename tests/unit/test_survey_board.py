@@ -7,7 +7,7 @@ from typing import Any
 
 from mindswarm_exec.demo.board import Board
 from mindswarm_exec.lifecycle import Status
-from mindswarm_exec.models.records import Event, EventContext
+from mindswarm_exec.models.records import Event, EventContext, QueueStatus
 
 ONE, TWO = "0" * 35 + "1", "0" * 35 + "2"
 
@@ -59,10 +59,22 @@ def test_released_work_is_told_with_who_lost_it_and_where_it_ended() -> None:
     ]
 
 
-def test_the_record_corrects_what_events_did_not_tell() -> None:
-    made = board()
-    made.settle([(ONE, Status.COMPLETED), (TWO, Status.FAILED)])
+def test_the_queue_tells_the_end_where_events_were_missed() -> None:
+    made = board(event("execution.completed", agent_id="m-1"))
+    queue = QueueStatus(
+        by_state={"completed": 1, "failed": 1},
+        by_priority={"5": 3},
+        waiting=0,
+        delayed=0,
+        held_by_concurrency=0,
+        slots_total=0,
+        slots_taken=0,
+        agents={},
+    )
+    assert not made.is_over
+    made.poll([], queue)
     assert made.is_over
+    assert made.deepest == {5: 3}
 
 
 def test_progress_says_what_an_agent_does_and_output_is_news() -> None:

@@ -1,0 +1,72 @@
+"""`mindswarm-exec demo`: the demonstration, within two minutes and without a trace."""
+
+from __future__ import annotations
+
+import os
+import sysconfig
+import threading
+from pathlib import Path
+
+import click
+from rich.text import Text
+
+from mindswarm_exec.cli import exits
+from mindswarm_exec.cli.remote import json_option
+from mindswarm_exec.cli.screen import Screen
+from mindswarm_exec.cli.stop_signals import on_stop
+from mindswarm_exec.demo import report
+from mindswarm_exec.demo.drive import AGENTS, HARD_SECONDS, VICTIM, Demonstration
+from mindswarm_exec.demo.plan import MAX_FILES, Plan, plan_survey
+
+
+@click.command()
+@click.argument("path", required=False, type=click.Path(exists=True, path_type=Path))
+@click.option("--files", type=click.IntRange(1, 5000), default=MAX_FILES, help=f"At most; default {MAX_FILES}.")
+@json_option
+def demo(path: Path | None, files: int, as_json: bool) -> int:
+    """Survey a tree of Python code with four agents, killing one of them on the way.
+
+    PATH is a directory or a file; without it, the standard library of this Python. Everything runs in a
+    temporary directory on loopback and ends by itself within two minutes. The exit code is 0 only if every
+    execution completed exactly once.
+    """
+    screen = Screen(as_json)
+    plan = plan_survey(path or Path(sysconfig.get_path("stdlib")), max_files=files)
+    screen.note(_introduction(plan))
+    outcome = _run_within_bounds(Demonstration(plan, screen.err if as_json else screen.out))
+    screen.document(report.document(outcome), lambda: report.render(outcome))
+    return exits.ENDED.code if outcome.objections else exits.OK.code
+
+
+def _run_within_bounds(demonstration: Demonstration) -> report.Outcome:
+    """Run it with Ctrl-C and the hard bound in force."""
+
+    def asked(count: int) -> None:
+        if count > 1:
+            demonstration.kill()
+        else:
+            raise KeyboardInterrupt  # it stops everything on its way out
+
+    def out_of_time() -> None:
+        demonstration.kill()
+        os.write(2, f"mindswarm-exec: the demo did not end within {HARD_SECONDS:g} s and was killed\n".encode())
+        os._exit(exits.ENDED.code)
+
+    bound = threading.Timer(HARD_SECONDS - demonstration.elapsed(), out_of_time)
+    bound.daemon = True
+    bound.start()
+    try:
+        with on_stop(asked):
+            return demonstration.run()
+    finally:
+        bound.cancel()
+
+
+def _introduction(plan: Plan) -> Text:
+    count = f"all {plan.found:,}" if len(plan.files) == plan.found else f"{len(plan.files):,} of {plan.found:,}"
+    return Text.assemble(
+        ("MindSwarm Exec surveys ", "bold"),
+        (str(plan.root), "bold cyan"),
+        f"\n  {count} Python files, three executions each: {plan.executions:,} in all, on {len(AGENTS)} agents."
+        f"\n  On the way {VICTIM} is killed with -9, and its work moves to metrics-2.",
+    )

@@ -1,0 +1,189 @@
+"""The demonstration run: start everything, survey, kill an agent on the way, judge, and clean up."""
+
+from __future__ import annotations
+
+import queue
+import signal
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from pathlib import Path
+
+from rich.console import Console
+
+from mindswarm_exec.cli.children import Child
+from mindswarm_exec.cli.stack import AgentPlan, Stack, free_port
+from mindswarm_exec.client import ExecutionClient
+from mindswarm_exec.demo import submission
+from mindswarm_exec.demo.board import Board
+from mindswarm_exec.demo.live import display_for
+from mindswarm_exec.demo.plan import PROJECT, Plan, submissions
+from mindswarm_exec.demo.report import Outcome
+from mindswarm_exec.demo.verdict import moved, objections
+from mindswarm_exec.errors import ApiUnavailable, MindSwarmError
+from mindswarm_exec.models.records import AgentRecord, QueueStatus
+from mindswarm_exec.settings import Settings
+
+#: The agents: two share the heavy role, so that one can take over from the other.
+AGENTS = {"metrics-1": "metrics", "metrics-2": "metrics", "lint-1": "lint", "coverage-1": "coverage"}
+VICTIM = "metrics-1"
+#: The share of executions that have ended when the victim is killed; by the second it is killed whatever it holds.
+KILL_FROM, KILL_BY = 0.4, 0.6
+#: Shorter than the default of 15 s, so that the takeover can be watched.
+LEASE_SECONDS = 6.0
+#: Seconds for all agents to register, for the survey itself, and for everything with start and clean-up.
+REGISTER_SECONDS, SURVEY_SECONDS, HARD_SECONDS = 40.0, 85.0, 116.0
+#: Seconds between two looks at agents and queue, and between two rounds of the main loop.
+POLL_SECONDS, ROUND_SECONDS = 0.7, 0.05
+
+Inbox = queue.SimpleQueue[Callable[[Board], None]]
+
+
+class Demonstration:
+    """One run. `run` it once; whatever happens, no process is left behind."""
+
+    def __init__(self, plan: Plan, console: Console) -> None:
+        self.plan = plan
+        self.board = Board(plan.executions)
+        self._console = console
+        self._began = time.monotonic()
+        self._inbox: Inbox = queue.SimpleQueue()
+        self._ended = threading.Event()
+        self._stack: Stack | None = None
+
+    def run(self) -> Outcome:
+        """Survey, and answer what was found and how it went.
+
+        Raises:
+            MindSwarmError: something did not start, or the API stopped answering.
+        """
+        with tempfile.TemporaryDirectory(prefix="mindswarm-demo-", ignore_cleanup_errors=True) as directory:
+            settings = Settings(
+                data_dir=Path(directory), api_port=free_port(), lease_seconds=LEASE_SECONDS, drain_grace_seconds=2.0
+            )
+            agents = [AgentPlan(f"mindswarm_exec.demo.survey:{role}", name) for name, role in AGENTS.items()]
+            self._stack = Stack(settings, agents, self._say, restart=False)
+            self._stack.start()
+            try:
+                return self._survey(self._stack)
+            finally:
+                self._ended.set()
+                self._stack.stop()
+
+    def kill(self) -> None:
+        """End every process at once; `run` then ends by itself, or is past doing so."""
+        if self._stack is not None:
+            self._stack.kill_everything()
+
+    def elapsed(self) -> float:
+        """Seconds since the run began."""
+        return time.monotonic() - self._began
+
+    # --- steps, in their order -----------------------------------------------------------------------------
+
+    def _survey(self, stack: Stack) -> Outcome:
+        with ExitStack() as open_things:
+            client = open_things.enter_context(ExecutionClient(stack.url))
+            self._await_agents(client, stack)
+            self._say(
+                f"{len(AGENTS)} agents are ready after {self.elapsed():.0f} s; the lease is {LEASE_SECONDS:g} s"
+            )
+            for work in (self._submit, self._poll, self._hear):
+                threading.Thread(target=self._guarded, args=(work, stack.url), daemon=True).start()
+            display = open_things.enter_context(display_for(self._console, self.board, self.elapsed))
+            while not self.board.is_over and self.elapsed() < SURVEY_SECONDS:
+                self._take_news()
+                self._kill_when_due(stack)
+                display.refresh()
+                time.sleep(ROUND_SECONDS)
+            display.refresh()
+        with ExecutionClient(stack.url) as client:
+            return self._judge(client)
+
+    def _await_agents(self, client: ExecutionClient, stack: Stack) -> None:
+        deadline = time.monotonic() + REGISTER_SECONDS
+        while True:
+            awake = {agent.agent_id for agent in _agents(client) if agent.state == "awake"}
+            missing = [name for name in AGENTS if name not in awake]
+            if not missing:
+                return
+            for child in stack.agents:
+                if not child.is_alive:
+                    raise ApiUnavailable(f"{child.name} {child.how_it_ended()}")
+            if time.monotonic() > deadline:
+                raise ApiUnavailable(f"{', '.join(missing)} did not register within {REGISTER_SECONDS:g} s.")
+            time.sleep(0.1)
+
+    def _take_news(self) -> None:
+        with suppress(queue.Empty):
+            while True:
+                self._inbox.get_nowait()(self.board)
+
+    def _kill_when_due(self, stack: Stack) -> None:
+        board = self.board
+        if board.killed or board.fraction < KILL_FROM:
+            return
+        held = board.running_on(VICTIM)
+        if not held and board.fraction < KILL_BY:
+            return
+        child = _child(stack, VICTIM)
+        board.killed = VICTIM
+        child.signal(signal.SIGKILL)
+        told = f"killed {VICTIM} (pid {child.pid}) with -9 while it ran {len(held)} executions; "
+        board.tell(self.elapsed(), told + f"its lease ends within {LEASE_SECONDS:g} s", "bold red")
+
+    def _judge(self, client: ExecutionClient) -> Outcome:
+        """Read the whole record back and judge it. What was submitted is known from the answers alone."""
+        expected = list(self.board.subjects)
+        found = submission.executions(client)
+        histories = submission.histories(client, [execution.execution_id for execution in found])
+        told = objections(expected, found, histories)
+        if len(expected) != self.plan.executions:
+            told.insert(0, f"{len(expected)} of {self.plan.executions} executions were submitted")
+        if not self.board.is_over:
+            told.insert(0, f"the survey was broken off after {self.elapsed():.0f} s")
+        return Outcome(self.plan, tuple(found), tuple(moved(found, histories)), tuple(told), self.board.killed)
+
+    # --- threads: each puts what it learns into the inbox ---------------------------------------------------
+
+    def _guarded(self, work: Callable[[ExecutionClient], None], url: str) -> None:
+        with ExecutionClient(url) as client:
+            try:
+                work(client)
+            except MindSwarmError as error:
+                told = f"{work.__name__.strip('_')}: {error}"
+                if not self._ended.is_set():
+                    self._put(lambda board: board.tell(self.elapsed(), told, "bold red"))
+
+    def _submit(self, client: ExecutionClient) -> None:
+        for accepted in submission.submit(client, submissions(self.plan)):
+            self._put(lambda board, accepted=accepted: board.submit(accepted))
+
+    def _poll(self, client: ExecutionClient) -> None:
+        while not self._ended.wait(POLL_SECONDS):
+            agents = _agents(client)
+            status = QueueStatus.model_validate(client.call("mindswarm.execution.getQueueStatus", project_id=PROJECT))
+            self._put(lambda board, agents=agents, status=status: board.poll(agents, status))
+
+    def _hear(self, client: ExecutionClient) -> None:
+        for event in client.events(from_event_id="0"):
+            if self._ended.is_set():
+                return
+            self._put(lambda board, event=event: board.apply(event, self.elapsed()))
+
+    def _put(self, news: Callable[[Board], None]) -> None:
+        self._inbox.put(news)
+
+    def _say(self, line: str) -> None:
+        self._console.print(f"  {line}", style="dim", soft_wrap=True)
+
+
+def _agents(client: ExecutionClient) -> list[AgentRecord]:
+    answer = client.call("mindswarm.agent.list")
+    return [AgentRecord.model_validate(agent) for agent in answer["agents"]]
+
+
+def _child(stack: Stack, name: str) -> Child:
+    return next(child for child in stack.agents if child.name == f"agent {name}")
