@@ -29,7 +29,7 @@ a test compares the two.
     uses            string   counter of matches: orders agents by last use          for ever
     swept_at        string   ms of the latest sweep                                 for ever
     events          stream   every event; also the name of the pub/sub channel      the newest `max_events`
-    ended           channel  by execution: its terminal status, when it ends        -
+    ended           channel  by execution: its end: the status, and a small result  -
     control         channel  by agent: "<pause|cancel|withdraw|drain> <attempt id>" -
     clock_offset    string   ms added to the server's clock; tests only             -
     api_key         hash     by digest: the projects that an API key opens          until revoked

@@ -67,10 +67,14 @@ if not allows(row, x) then
   return { 'refused', x.status }
 end
 
+local rate_changed = false
 if outcome ~= '' and agent_id ~= '' then
   local rate = success_rate(agent_id, x.task_type)
   local smoothed = rate + SUCCESS_SMOOTHING * (tonumber(outcome) - rate)
-  if smoothed ~= rate then call('HSET', key('success', agent_id), x.task_type, string.format('%.6g', smoothed)) end
+  if smoothed ~= rate then
+    call('HSET', key('success', agent_id), x.task_type, string.format('%.6g', smoothed))
+    rate_changed = true
+  end
 end
 for i = 15, #ARGV, 2 do set(x, ARGV[i], ARGV[i + 1]) end
 if counter ~= '' then set(x, counter, (tonumber(x[counter]) or 0) + 1) end
@@ -90,8 +94,13 @@ if row.target == MOVES.create.target then
   enter(x, entropy)
 end
 local following = freed and hand_on() or {}
+if rate_changed and not freed then fill(load_agent(agent_id), entropy) end
 if following[1] then
   call('HSET', key('execution', id), 'settled', table.concat({ nonce, row_name, following[1], following[3] }, ' '))
 end
-if ended then call('PUBLISH', key('ended', id), x.status) end
+if ended then
+  -- a result that is small goes with the notice, so that a waiter needs no further call
+  local result = x.result and #x.result <= 4096 and ' ' .. x.result or ''
+  call('PUBLISH', key('ended', id), x.status .. result)
+end
 return { 'ok', x.status, following, WAKES }
