@@ -1,0 +1,40 @@
+"""From a connection to its Caller: by API key, or on loopback without one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from starlette.requests import HTTPConnection
+
+from mindswarm_exec.api.caller import Caller
+from mindswarm_exec.errors import Unauthenticated
+
+if TYPE_CHECKING:
+    from mindswarm_exec.service import Services
+    from mindswarm_exec.settings import Settings
+
+
+async def identify(connection: HTTPConnection, services: Services, settings: Settings) -> Caller:
+    """Who calls on this connection.
+
+    Raises:
+        Unauthenticated: API keys are on and the connection presents no valid one.
+        LedgerUnavailable: the key could not be checked.
+    """
+    if not settings.api_keys:
+        return Caller()
+    found = await services.keys.verify(_presented(connection))
+    return Caller(projects=None if found.opens_every_project else found.project_ids)
+
+
+def _presented(connection: HTTPConnection) -> str:
+    scheme, _, key = connection.headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer" and key.strip():
+        return key.strip()
+    # browsers cannot set headers on a WebSocket; elsewhere a key has no business in a URL
+    if connection.scope["type"] == "websocket" and (key := connection.query_params.get("api_key", "")):
+        return key
+    raise Unauthenticated(
+        "this API needs an API key: send the header `Authorization: Bearer <key>` (clients: MINDSWARM_API_KEY). "
+        "An administrator makes keys."
+    )

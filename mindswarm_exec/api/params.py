@@ -1,0 +1,141 @@
+"""The params of each method, where the record of the same name is not params enough. Required fields first."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import AwareDatetime, Field, JsonValue, StringConstraints, model_validator
+
+from mindswarm_exec.identifiers import ExecutionId, Name
+from mindswarm_exec.lifecycle import Status
+from mindswarm_exec.models.events import Cursor, EventFilter
+from mindswarm_exec.models.options import ExecutionOptions, WireModel
+
+Reason = Annotated[str, StringConstraints(max_length=1000)]
+Limit = Annotated[int, Field(ge=1, le=500)]
+PageCursor = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+#: Agent and task ids are looked up, so any name may be asked for; the answer is then that it is unknown.
+AnyAgent = Name
+Text = Annotated[str, StringConstraints(max_length=20_000)]
+Title = Annotated[str, StringConstraints(min_length=1, max_length=500)]
+
+
+class Nothing(WireModel):
+    pass
+
+
+class OneExecution(WireModel):
+    execution_id: ExecutionId
+
+
+class Pause(OneExecution):
+    reason: Reason = ""
+
+
+class Resume(Pause):
+    checkpoint: JsonValue = Field(None, description="if given, even as null, it replaces the checkpoint kept")
+
+
+class Cancel(Pause):
+    force: bool = Field(False, description="do not wait for the handler: fence it off at once")
+
+
+class Retry(OneExecution):
+    options: ExecutionOptions | None = Field(None, description="if given, they replace those it had")
+
+
+class ExecutionFilter(WireModel):
+    status: Status | None = None
+    agent_id: AnyAgent | None = None
+    task_type: Name | None = None
+    task_id: Name | None = None
+    project_id: Name | None = None
+    since: AwareDatetime | None = None
+    until: AwareDatetime | None = None
+    limit: Limit = 50
+    cursor: PageCursor | None = Field(None, description="next_cursor of the previous page")
+
+
+class GetHistory(ExecutionFilter):
+    execution_id: ExecutionId | None = Field(None, description="the record of one; else a listing by the filters")
+
+    @model_validator(mode="after")
+    def _one_or_many(self) -> GetHistory:
+        if self.execution_id is not None and self.model_fields_set != {"execution_id"}:
+            raise ValueError("give execution_id alone, or filters without it")
+        return self
+
+
+class GetMetrics(WireModel):
+    execution_id: ExecutionId | None = None
+    window: Literal["5m", "1h", "24h"] | None = None
+    group_by: Literal["agent", "task_type", "project", "status"] = "task_type"
+
+    @model_validator(mode="after")
+    def _one_or_window(self) -> GetMetrics:
+        if (self.execution_id is None) == (self.window is None):
+            raise ValueError("give either execution_id, or window (5m, 1h, 24h) with group_by")
+        return self
+
+
+class GetQueueStatus(WireModel):
+    project_id: Name | None = None
+
+
+class OneAgent(WireModel):
+    agent_id: AnyAgent
+
+
+class OneTask(WireModel):
+    task_id: Name
+
+
+class CreateTask(WireModel):
+    title: Title
+    description: Text = ""
+    project_id: Name = "default"
+    task_type: Name | None = None
+    payload: JsonValue = None
+    assignee: Name | None = None
+
+
+class UpdateTask(OneTask):
+    title: Title | None = None
+    description: Text | None = None
+    status: Name | None = None
+    task_type: Name | None = None
+    payload: JsonValue = None
+    assignee: Name | None = None
+
+
+class AssignTask(OneTask):
+    assignee: Name | None = Field(description="a person or an agent; null takes the task back")
+
+
+class ListTasks(WireModel):
+    project_id: Name | None = None
+    status: Name | None = None
+    limit: Limit = 50
+    cursor: PageCursor | None = None
+
+
+class Subscribe(EventFilter):
+    from_event_id: Cursor | None = Field(None, description='replay what follows it first; "0" for the oldest kept')
+
+    @property
+    def filter(self) -> EventFilter:
+        return EventFilter.model_validate(self.model_dump(exclude={"from_event_id"}))
+
+
+class Unsubscribe(WireModel):
+    subscription_id: Annotated[str, StringConstraints(min_length=1, max_length=64)]
+
+
+class GetEventHistory(EventFilter):
+    limit: Limit = 100
+    cursor: Cursor | None = Field(None, description="next_cursor of the previous page, or any event_id")
+    newest_first: bool = False
+
+    @property
+    def filter(self) -> EventFilter:
+        return EventFilter.model_validate(self.model_dump(exclude={"limit", "cursor", "newest_first"}))
