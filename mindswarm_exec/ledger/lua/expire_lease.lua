@@ -16,8 +16,8 @@ if tonumber(expires) > NOW then
   call('ZADD', key('deadlines'), expires, member)
   return { 'alive' }
 end
+call('HSET', record, 'state', 'offline', 'accepts_work', '0', 'incarnation', '')
 if state ~= 'offline' then
-  call('HSET', record, 'state', 'offline', 'accepts_work', '0', 'incarnation', '')
   refresh(load_agent(agent_id))
   append_for_agent('agent.offline', agent_id, '{"reason":"lease_expired"}')
 end

@@ -1,0 +1,240 @@
+"""What holds after every step, whatever came before: the promises that the rule machine checks.
+
+Each function takes the ledger's whole content and the model, and raises AssertionError with the promise broken.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from itertools import pairwise
+
+from mindswarm_exec.identifiers import attempt_id, execution_of
+from mindswarm_exec.lifecycle import MOVES, NEWS_EVENTS, WATCHED, Status
+from mindswarm_exec.models.options import DemandClass
+from mindswarm_exec.selection import Candidate, is_free, score, suits
+from mindswarm_exec.settings import Settings
+from tests.ledger.model import Model, Seen
+from tests.ledger.snapshot import Record, Snapshot
+
+#: A packed score is whole hundredths of points × 2^35 + how long unused.
+LRU = 2**35
+
+
+def check_all(snapshot: Snapshot, model: Model, settings: Settings) -> None:
+    check_index_by_status(snapshot, model)
+    check_places(snapshot)
+    check_derived_from_lanes(snapshot)
+    check_load(snapshot, model)
+    check_attempts_over_stay_over(snapshot, model)
+    check_permits(snapshot)
+    check_permits_are_not_wasted(snapshot)
+    check_classes(snapshot, model)
+    check_available(snapshot, model, settings)
+    check_work_conserving(snapshot, model)
+    check_deadlines(snapshot)
+    check_histories(snapshot, model)
+    check_messages(snapshot, model)
+
+
+def check_index_by_status(snapshot: Snapshot, model: Model) -> None:
+    """Every accepted execution exists and stands in exactly one index: that of its status."""
+    assert set(snapshot.executions) == {id for id, known in model.executions.items() if not known.forgotten}
+    by_status = {(member, status) for status, members in snapshot.families["status"].items() for member in members}
+    assert by_status == {(id, record["status"]) for id, record in snapshot.executions.items()}
+
+
+def check_places(snapshot: Snapshot) -> None:
+    """A pending execution waits in exactly one place, the one it names; no other waits anywhere."""
+    places: dict[str, list[str]] = {id: [] for id in snapshot.executions}
+    for class_id, lane in snapshot.families["lane"].items():
+        for id, rank in lane.items():
+            places[id].append("lane")
+            record = snapshot.executions[id]
+            assert (record["class_id"], float(record["rank"])) == (class_id, rank)
+    for key, waiting in snapshot.families["held_back"].items():
+        for id in waiting:
+            places[id].append("concurrency")
+            assert permit_key(snapshot.executions[id]) == key
+    for id, record in snapshot.executions.items():
+        if record["status"] == "pending" and record.get("place") == "delay":
+            assert "eligible_at_ms" in record
+            places[id].append("delay")
+        wanted = [record["place"]] if record["status"] == "pending" else []
+        assert places[id] == wanted, (id, record["status"], places[id])
+        assert record["status"] == "pending" or "place" not in record, record
+
+
+def check_derived_from_lanes(snapshot: Snapshot) -> None:
+    """`backlog` names the classes with waiting executions, `depth` counts them by project and priority."""
+    lanes = snapshot.families["lane"]
+    assert set(snapshot.only("backlog")) == set(lanes)
+    waiting = [snapshot.executions[id] for lane in lanes.values() for id in lane]
+    counted = Counter(f"{record['project_id']} {record['priority']}" for record in waiting)
+    assert {name: int(count) for name, count in snapshot.only("depth").items() if count != "0"} == counted
+
+
+def check_load(snapshot: Snapshot, model: Model) -> None:
+    """An agent holds its queued and running attempts and the known zombies, no more and no less.
+
+    It holds more than its slots only where `force_start` asked for it.
+    """
+    expected: dict[str, Record] = {}
+    for id, record in snapshot.executions.items():
+        if record["status"] in ("queued", "running"):
+            expected.setdefault(record["agent_id"], {})[attempt_id(id, int(record["attempt"]))] = record["nonce"]
+    for agent_id, attempt, nonce in model.zombies:
+        expected.setdefault(agent_id, {})[attempt] = nonce
+    assert {agent: held for agent, held in snapshot.families["held"].items() if held} == expected
+    for agent_id, held in expected.items():
+        forced = sum(model.executions[execution_of(attempt)].options.force_start for attempt in held)
+        most = model.agents[agent_id].highest_max_concurrent
+        assert len(held) - forced <= most, f"{agent_id} holds {len(held)}, {forced} of them forced; {most} slots"
+
+
+def check_attempts_over_stay_over(snapshot: Snapshot, model: Model) -> None:
+    """A nonce that has lost its right never gets it back."""
+    for attempt in model.attempts.values():
+        live = snapshot.is_live(attempt.execution_id, attempt.nonce)
+        assert not (attempt.over and live), attempt
+        attempt.over = not live
+
+
+def permit_key(record: Record) -> str | None:
+    key = record.get("concurrency_key")
+    return key and f"{record['project_id']} {key}"
+
+
+def check_permits(snapshot: Snapshot) -> None:
+    """Permits are held by what runs, is queued or waits in a lane under the key; never more than the limit."""
+    expected: dict[str, set[str]] = {}
+    for id, record in snapshot.executions.items():
+        key = permit_key(record)
+        if key and (record["status"] in ("queued", "running") or record.get("place") == "lane"):
+            expected.setdefault(key, set()).add(id)
+    assert snapshot.families["concurrency"] == expected
+    for holders in expected.values():
+        most = max(int(snapshot.executions[id]["concurrency_limit"]) for id in holders)
+        assert len(holders) <= most
+
+
+def check_permits_are_not_wasted(snapshot: Snapshot) -> None:
+    """The best held-back execution of a key is held back because all permits of its limit are taken."""
+    for key, waiting in snapshot.families["held_back"].items():
+        best = min(waiting, key=lambda id: (waiting[id], id))
+        taken = len(snapshot.families["concurrency"].get(key, ()))
+        assert taken >= int(snapshot.executions[best]["concurrency_limit"])
+
+
+def candidates(snapshot: Snapshot, model: Model) -> Iterator[Candidate]:
+    """The registered agents as `selection` sees them."""
+    for agent_id, record in snapshot.agents.items():
+        profile = model.agents[agent_id].profile
+        yield Candidate(
+            agent_id=agent_id,
+            task_types=frozenset(profile["task_types"]),
+            capabilities=frozenset(profile["capabilities"]),
+            labels=profile["labels"],
+            max_concurrent=int(record["max_concurrent"]),
+            load=len(snapshot.held(agent_id)),
+            accepts_work=record["accepts_work"] == "1",
+            last_used=int(record.get("last_used", 0)),
+            success_rates={
+                task_type: float(rate) for task_type, rate in snapshot.families["success"].get(agent_id, {}).items()
+            },
+        )
+
+
+def check_classes(snapshot: Snapshot, model: Model) -> None:
+    """Each class knows the registered agents that meet its demand, and each agent its classes."""
+    classes = set(snapshot.only("classes"))
+    assert set(snapshot.families["class"]) == classes
+    agents = list(candidates(snapshot, model))
+    met = {class_id: {agent.agent_id for agent in agents if suits(model.demands[class_id], agent)} for class_id in classes}
+    assert snapshot.families["suitable"] == {class_id: names for class_id, names in met.items() if names}
+    served: dict[str, set[str]] = {}
+    for class_id, names in met.items():
+        for name in names:
+            served.setdefault(name, set()).add(class_id)
+    assert snapshot.families["serves"] == served
+
+
+def check_available(snapshot: Snapshot, model: Model, settings: Settings) -> None:
+    """A class offers exactly its suitable free agents, each under its present score."""
+    agents = list(candidates(snapshot, model))
+    for class_id in snapshot.only("classes"):
+        demand = model.demands[class_id]
+        offered = {a.agent_id: packed(a, demand, settings) for a in agents if suits(demand, a) and is_free(demand, a)}
+        assert snapshot.families["available"].get(class_id, {}) == offered, class_id
+
+
+def packed(agent: Candidate, demand: DemandClass, settings: Settings) -> int:
+    points = score(agent, demand.task_type, has_affinity=False, settings=settings).total
+    return int(points * 100 + 0.5) * LRU + (LRU - 1 - agent.last_used)
+
+
+def check_work_conserving(snapshot: Snapshot, model: Model) -> None:
+    """No execution waits in a lane while a suitable awake agent has a free slot."""
+    agents = list(candidates(snapshot, model))
+    for class_id, lane in snapshot.families["lane"].items():
+        demand = model.demands[class_id]
+        idle = [agent.agent_id for agent in agents if suits(demand, agent) and is_free(demand, agent)]
+        assert not idle, f"{list(lane)} wait for {class_id} while {idle} could take them"
+
+
+def check_deadlines(snapshot: Snapshot) -> None:
+    """The deadlines are those that are watched in each status, the earliest of each execution; and the leases."""
+    expected: dict[str, float] = {}
+    for id, record in snapshot.executions.items():
+        watched = WATCHED.get(Status(record["status"]), ())
+        instants = [int(record[f"{name}_at_ms"]) for name in watched if f"{name}_at_ms" in record]
+        if instants:
+            expected[f"execution:{id}"] = min(instants)
+    found = dict(snapshot.only("deadlines"))
+    for agent_id, record in snapshot.agents.items():
+        at = found.pop(f"agent:{agent_id}", None)
+        assert at is not None, f"nobody watches the lease of {agent_id}"
+        assert record["state"] == "offline" or at == float(record["lease_expires_at_ms"])
+    assert found == expected
+
+
+def check_histories(snapshot: Snapshot, model: Model) -> None:
+    """The events of an execution are gapless from 1 and walk through MOVES to its status; the record keeps its moves."""
+    for id, record in snapshot.executions.items():
+        events = model.executions[id].events
+        assert [event.seq for event in events] == list(range(1, len(events) + 1)), events
+        assert int(record["seq"]) == len(events)
+        assert walk(events, model.executions[id].retries) == record["status"]
+        kept = {name: value for name, value in record.items() if name.startswith("event:")}
+        assert kept == {f"event:{e.seq}": f"{e.event_id} {e.event_type} {e.data}" for e in events if is_kept(e)}
+    for earlier, later in pairwise(model.event_ids):
+        assert earlier < later
+
+
+def is_kept(event: Seen) -> bool:
+    """Moves and wishes stay on the record; news of an attempt is only streamed."""
+    return event.event_type not in NEWS_EVENTS or event.event_type.endswith("_requested")
+
+
+def walk(events: list[Seen], retries: int) -> Status | None:
+    """The status at which the events end, each of them a row of MOVES. Ended executions move on by retry alone."""
+    status: Status | None = None
+    for event in events:
+        if event.event_type in NEWS_EVENTS:
+            assert event.event_type.endswith("_requested") or status is Status.RUNNING, events
+            continue
+        rows = [row for row in MOVES if row.event == event.event_type and (status in row.sources or status is None)]
+        assert rows, f"{status} was left by {event.event_type}"
+        if status is not None and status.is_terminal:
+            assert rows[0].name == "retry"
+            retries -= 1
+        status = rows[0].target
+    assert retries == 0, "a retry that was answered is missing, or one happened that nobody asked for"
+    return status
+
+
+def check_messages(snapshot: Snapshot, model: Model) -> None:
+    """Whoever is to take up a queued attempt was named in an answer: a message could be sent."""
+    for id, record in snapshot.executions.items():
+        if record["status"] == "queued":
+            assert (id, record["nonce"]) in model.attempts, f"no answer named the attempt of {id}"

@@ -1,0 +1,213 @@
+"""The ledger under test, driven by verbs that keep the model true. The clock moves when it is told to."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from mindswarm_exec.identifiers import new_nonce
+from mindswarm_exec.ledger import operations
+from mindswarm_exec.ledger.faces import SyncLedger, connect_sync
+from mindswarm_exec.ledger.operations import Operation, Settlement
+from mindswarm_exec.ledger.replies import (
+    Accepted,
+    AgentUnknown,
+    Attempt,
+    Claimed,
+    Existing,
+    LostAttempt,
+    Offline,
+    Settled,
+    Wake,
+)
+from mindswarm_exec.lifecycle import after_loss
+from mindswarm_exec.models.options import DemandClass, ExecutionOptions
+from mindswarm_exec.service.submission import start_operation
+from mindswarm_exec.settings import Settings
+from tests.ledger.model import Model, ModelAgent, ModelAttempt, ModelExecution, Seen
+from tests.ledger.snapshot import Record, Snapshot
+
+MAX_LOST = 3
+RETENTION_MS = 600_000
+
+
+class World:
+    """One namespace, empty at first and again after `close`."""
+
+    def __init__(self, url: str, settings: Settings) -> None:
+        self.settings = settings
+        self.ledger = SyncLedger(connect_sync(url, settings), settings, test_clock=True)
+        self.model = Model()
+        self._cursor = "-"
+        self._ids = 0
+        self._clear()
+
+    def close(self) -> None:
+        self._clear()
+        self.ledger.client.close()
+
+    def _clear(self) -> None:
+        if names := self.ledger.client.keys(self.ledger.keys.prefix + "*"):
+            self.ledger.client.unlink(*names)
+
+    # --- running -----------------------------------------------------------------------------------------
+
+    def run(self, operation: Operation[Any], twice: bool = False) -> Any:
+        """Carry out an operation; `twice` as a client does whose first answer was lost: the same again."""
+        reply = self.ledger.run(operation)
+        self._learn(reply)
+        if twice:
+            events = self.ledger.client.xlen(self.ledger.keys.of("events"))
+            again = self.ledger.run(operation)
+            self._learn(again)
+            assert without_messages(again) == without_messages(reply)
+            assert self.ledger.client.xlen(self.ledger.keys.of("events")) == events
+        return reply
+
+    def _learn(self, reply: Any) -> None:
+        """Note every attempt that an answer names."""
+        wakes: Sequence[Wake] = reply[1] if isinstance(reply, tuple) else getattr(reply, "wakes", ())
+        for wake in wakes:
+            number = int(wake.attempt_id.partition(".")[2])
+            self._note(ModelAttempt(wake.execution_id, number, wake.nonce, wake.agent_id))
+        following = getattr(reply, "following", None)
+        if following is not None:
+            self._note(
+                ModelAttempt(
+                    following.execution_id, following.number, following.nonce, following.agent_id, token="fed"
+                )
+            )
+
+    def _note(self, attempt: ModelAttempt) -> None:
+        self.model.attempts.setdefault((attempt.execution_id, attempt.nonce), attempt)
+
+    def snapshot(self) -> Snapshot:
+        return Snapshot.of(self.ledger)
+
+    def read_events(self) -> None:
+        """Note the events that were appended since the last call."""
+        for event_id, fields in self.ledger.client.xrange(self.ledger.keys.of("events"), self._cursor):
+            self._cursor = f"({event_id}"
+            self.model.event_ids.append(tuple(map(int, event_id.split("-"))))
+            if fields["seq"] != "0":
+                seen = Seen(event_id, int(fields["seq"]), fields["type"], fields["data"])
+                self.model.executions[fields["execution_id"]].events.append(seen)
+
+    # --- time --------------------------------------------------------------------------------------------
+
+    def advance(self, seconds: float) -> None:
+        self.ledger.client.incrby(self.ledger.keys.of("clock_offset"), round(seconds * 1000))
+
+    def now(self) -> datetime:
+        """The scripts' clock."""
+        seconds, microseconds = self.ledger.client.time()
+        offset = int(self.ledger.client.get(self.ledger.keys.of("clock_offset")) or 0)
+        return datetime.fromtimestamp(seconds, UTC) + timedelta(microseconds=microseconds, milliseconds=offset)
+
+    # --- executions --------------------------------------------------------------------------------------
+
+    def submit(
+        self, task_type: str, options: ExecutionOptions, idempotency_key: str | None = None, twice: bool = False
+    ) -> str | None:
+        """Submit; the id that the answer names, or None if a pre-assigned agent is unknown."""
+        self._ids += 1
+        execution_id = f"00000000-0000-7000-8000-{self._ids:012x}"
+        operation = start_operation(
+            execution_id, task_type, "{}", options, project_id="default", idempotency_key=idempotency_key
+        )
+        for pinned in (True, False):
+            demand = DemandClass.of(task_type, options.agent, pinned=pinned)
+            self.model.demands[demand.class_id] = demand
+        known = self.model.idempotency.get(idempotency_key or "")
+        reply = self.run(operation)
+        if twice and not isinstance(reply, AgentUnknown):
+            assert self.run(operation) == Existing(known or execution_id)
+        match reply:
+            case Accepted():
+                assert known is None
+                self.model.executions[execution_id] = ModelExecution(options)
+                if idempotency_key:
+                    self.model.idempotency[idempotency_key] = execution_id
+                return execution_id
+            case Existing(earlier):
+                assert earlier == known
+                return earlier
+            case AgentUnknown():
+                assert options.agent.agent_id not in self.snapshot().agents
+        return None
+
+    # --- attempts ----------------------------------------------------------------------------------------
+
+    def claim(self, attempt: ModelAttempt, token: str, twice: bool = False) -> Any:
+        operation = operations.claim(attempt.execution_id, attempt.nonce, token, attempt.agent_id)
+        reply = self.run(operation, twice)
+        if isinstance(reply, Claimed):
+            attempt.token = token
+        return reply
+
+    def settle(self, attempt: ModelAttempt, how: Settlement, twice: bool = False) -> Any:
+        """Settle as the agent that holds the attempt."""
+        live = self.snapshot().is_live(attempt.execution_id, attempt.nonce)
+        operation = operations.settle(attempt.held, attempt.agent_id, f"agent:{attempt.agent_id}", how, {"result": "1"})
+        reply = self.run(operation, twice)
+        zombie = (attempt.agent_id, attempt.id, attempt.nonce)
+        if how.slot != "keep":
+            self.model.zombies.discard(zombie)
+        elif live and isinstance(reply, Settled):
+            self.model.zombies.add(zombie)
+        if not live:
+            self._find_fed()
+        return reply
+
+    def _find_fed(self) -> None:
+        """Note who was given a zombie's slot: the answer to the zombie does not name it, redelivery will."""
+        for id, record in self.snapshot().executions.items():
+            if record["status"] == "queued":
+                self._note(ModelAttempt(id, int(record["attempt"]), record["nonce"], record["agent_id"]))
+
+    def settle_lost(self, agent_id: str, lost: LostAttempt) -> Any:
+        """Settle an attempt whose agent process is gone, as whoever learns of it does."""
+        choice = after_loss(lost.lost_attempts + 1, lost.max_lost_attempts or MAX_LOST)
+        how = Settlement(choice.move, counter="lost_attempts")
+        reply = self.run(operations.settle(lost, agent_id, "sweep", how, {}))
+        self.model.zombies.discard((agent_id, f"{lost.execution_id}.{lost.number}", lost.nonce))
+        return reply
+
+    # --- agents ------------------------------------------------------------------------------------------
+
+    def register(self, agent_id: str, profile: dict[str, Any], max_concurrent: int) -> Sequence[LostAttempt]:
+        """Start a new process of the agent. What an earlier one held is returned, still to be settled."""
+        incarnation = new_nonce()
+        fields = {"max_concurrent": max_concurrent}
+        reply = self.run(operations.register(agent_id, incarnation, json.dumps(profile), fields), twice=True)
+        earlier = self.model.agents.get(agent_id)
+        old = [*earlier.old_incarnations, earlier.incarnation] if earlier else []
+        most = max(max_concurrent, earlier.highest_max_concurrent if earlier else 0)
+        self.model.agents[agent_id] = ModelAgent(profile, incarnation, most, old)
+        self._bury_zombies(agent_id, reply.lost)
+        return reply.lost
+
+    def expire_lease(self, agent_id: str) -> Any:
+        reply = self.run(operations.expire_lease(agent_id, RETENTION_MS))
+        if isinstance(reply, Offline):
+            self._bury_zombies(agent_id, reply.lost)
+        return reply
+
+    def _bury_zombies(self, agent_id: str, lost: Sequence[LostAttempt]) -> None:
+        """The process is gone: what it ran runs no more, except what is still to be settled."""
+        waiting = {f"{one.execution_id}.{one.number}" for one in lost}
+        self.model.zombies = {z for z in self.model.zombies if z[0] != agent_id or z[1] in waiting}
+
+
+def without_messages(reply: Any) -> Any:
+    """An answer without the messages it asks for: a repeated call need not ask again."""
+    if hasattr(reply, "wakes"):
+        reply = replace(reply, wakes=())
+    return reply
+
+
+def record_of(snapshot: Snapshot, attempt: ModelAttempt | Attempt) -> Record | None:
+    return snapshot.executions.get(attempt.execution_id)
