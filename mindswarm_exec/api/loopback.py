@@ -6,7 +6,6 @@ says so), or under a name of its own that resolves to loopback (its `Host` then 
 
 from __future__ import annotations
 
-import ipaddress
 from urllib.parse import urlsplit
 
 from starlette.requests import HTTPConnection
@@ -15,18 +14,8 @@ from starlette.websockets import WebSocket
 
 from mindswarm_exec.api.answers import problem
 from mindswarm_exec.errors import Forbidden, InvalidRequest
+from mindswarm_exec.models.addresses import is_loopback
 from mindswarm_exec.settings import Settings
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host name or address means this machine, whatever a resolver says."""
-    name = host.strip("[]").lower()
-    if name == "localhost" or name.endswith(".localhost"):  # RFC 6761 §6.3
-        return True
-    try:
-        return ipaddress.ip_address(name).is_loopback
-    except ValueError:
-        return False
 
 
 def must_not_be_exposed(settings: Settings) -> None:

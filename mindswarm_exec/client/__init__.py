@@ -1,0 +1,11 @@
+"""Clients of the API, over HTTP and WebSocket: `ExecutionClient` for threads, `AsyncExecutionClient` for asyncio.
+
+What is said on the wire is written once, in `wire`, `verbs`, `calling` and `following`, which do no input or
+output. `blocking` and `asynchronous` do it, each in its own way.
+"""
+
+from mindswarm_exec.client.asynchronous import AsyncExecutionClient, AsyncExecutionHandle
+from mindswarm_exec.client.blocking import ExecutionClient, ExecutionHandle
+from mindswarm_exec.client.verbs import UNCHANGED
+
+__all__ = ["UNCHANGED", "AsyncExecutionClient", "AsyncExecutionHandle", "ExecutionClient", "ExecutionHandle"]
