@@ -31,6 +31,7 @@ ROOT = Path(__file__).parents[2]
 HANDLERS = "tests.e2e.handlers:agent"
 #: Short periods, so that a test of a lost agent takes seconds; the proportions are those of the defaults.
 FAST = {
+    "MINDSWARM_NAMESPACE": "swarm",
     "MINDSWARM_LEASE_SECONDS": "3",
     "MINDSWARM_DELIVERY_SECONDS": "1",
     "MINDSWARM_SWEEP_SECONDS": "0.2",
