@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from mindswarm_exec.identifiers import execution_of, new_nonce
@@ -155,10 +156,16 @@ def settle(
 ) -> Operation[Settled | Absent | Fenced | Refused]:
     """End an attempt along one row; its slot goes to whoever waits."""
     args = (
-        *(new_nonce(), source, agent_id, held.number, held.execution_id, held.nonce, how.move.name),
+        *(new_nonce(), source, agent_id, held.number, held.execution_id, held.nonce),
+        *_row(how.move),
         *(how.slot, how.outcome, how.counter, how.delay_ms, how.data, *how.guard, *_flat(fields)),
     )
     return _script("settle", _read_settled, *args)
+
+
+@cache
+def _row(move: Move) -> tuple[str, str, str, str]:
+    return move.name, move.target.value, move.event, " ".join(move.sources)
 
 
 # --- agents ----------------------------------------------------------------------------------------------

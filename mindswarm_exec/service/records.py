@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from pydantic import JsonValue
+
 from mindswarm_exec.identifiers import execution_of
 from mindswarm_exec.ledger.reads import AgentFacts, Record
 from mindswarm_exec.lifecycle import Status
@@ -50,13 +52,29 @@ def execution_record(execution_id: str, fields: Record, waiting_for: WaitingFor 
         error=_failure(fields),
         checkpoint=_json(fields.get("checkpoint")),
         options=options,
-        decision=_json(fields.get("decision")),
+        decision=decision(fields.get("decision")),
         tags=options.tags,
         created_at=created_at,
         queued_at=instant(fields.get("queued_at_ms")),
         started_at=instant(fields.get("started_at_ms")),
         finished_at=instant(fields.get("finished_at_ms")),
     )
+
+
+def decision(stored: str | None) -> dict[str, JsonValue] | None:
+    """How the agent was chosen, as the ledger noted it: agent, way, score, its terms, load, slots."""
+    if stored is None:
+        return None
+    agent_id, way, *numbers = stored.split(" ")
+    score, idle, free_slots, success, affinity = map(float, numbers[:5])
+    return {
+        "agent_id": agent_id,
+        "by": way,
+        "score": score,
+        "terms": {"idle": idle, "free_slots": free_slots, "success": success, "affinity": affinity},
+        "load": int(numbers[5]),
+        "max_concurrent": int(numbers[6]),
+    }
 
 
 def _progress(fields: Record) -> Progress:

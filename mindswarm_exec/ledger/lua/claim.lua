@@ -10,10 +10,10 @@ local x = load(id)
 if not x then return { 'absent' } end
 if x.nonce ~= nonce or is_over(x) then return { 'fenced' } end
 if not allows(MOVES.start, x) then
-  if is_running(x) and x.claim_token == token then return { 'ok', attempt_of(id) } end
+  if is_running(x) and x.claim_token == token then return { 'ok', attempt_of(x) } end
   return { is_running(x) and 'taken' or 'fenced' }
 end
 set(x, 'claim_token', token)
 begin(x)
 save(x)
-return { 'ok', attempt_of(id) }
+return { 'ok', attempt_of(x) }

@@ -49,35 +49,33 @@ end
 
 -- ---- executions -----------------------------------------------------------------------------------------
 
-local LOADED = { 'status', 'seq', 'project_id', 'task_id', 'task_type', 'class_id', 'rank', 'priority', 'place',
-  'agent_id', 'nonce', 'attempt', 'failed_attempts', 'lost_attempts', 'settled', 'claim_token', 'last_request',
-  'demand', 'concurrency_key', 'concurrency_limit', 'preferred_agent_id', 'affinity_key', 'force_start',
-  'eligible_at_ms', 'queue_timeout_ms', 'queue_timeout_at_ms', 'delivery_at_ms', 'deliveries',
-  'timeout_ms', 'timeout_at_ms', 'stall_timeout_ms', 'stall_at_ms', 'intent_kind', 'idempotency_key' }
-
--- load(id) -> the execution as a table, or nil
+-- load(id) -> the execution as a table of its fields, or nil. One reading of the whole record is cheaper than
+-- the server looking up a list of fields
 local function load(id)
-  local values = call('HMGET', key('execution', id), unpack(LOADED))
-  if not values[1] then return nil end
-  local x = { id = id, changes = {}, was = values[1] }
-  for i = 1, #LOADED do
-    if values[i] then x[LOADED[i]] = values[i] end
-  end
+  local fields = call('HGETALL', key('execution', id))
+  if not fields[1] then return nil end
+  local x = { id = id, changes = {}, fresh = {} }
+  for i = 1, #fields, 2 do x[fields[i]] = fields[i + 1] end
   x.seq = tonumber(x.seq)
+  x.was = x.status
+  for _, name in ipairs(WATCHED[x.status] or {}) do
+    if x[name .. '_at_ms'] then x.was_watched = true end
+  end
   return x
 end
 
 -- set(x, field, value): change a field
 local function set(x, field, value)
+  if x[field] == nil then x.fresh[field] = true end
   x[field] = value
   x.changes[field] = value
 end
 
--- unset(x, field): remove a field that `load` reads, if it is there
+-- unset(x, field): remove a field, if it is there
 local function unset(x, field)
   if x[field] ~= nil then
     x[field] = nil
-    x.changes[field] = false
+    if x.fresh[field] then x.changes[field] = nil else x.changes[field] = false end
   end
 end
 
@@ -124,7 +122,8 @@ local function watch(x)
   end
   if earliest then
     call('ZADD', key('deadlines'), ms(earliest), 'execution:' .. x.id)
-  elseif x.was then
+    x.was_watched = true
+  elseif x.was_watched then
     call('ZREM', key('deadlines'), 'execution:' .. x.id)
   end
 end
@@ -148,7 +147,7 @@ local function save(x)
     if x.task_id then follow(x) end
   end
   watch(x)
-  x.was, x.changes = x.status, {}
+  x.was, x.changes, x.fresh = x.status, {}, {}
 end
 
 -- ---- agents ---------------------------------------------------------------------------------------------
@@ -324,15 +323,12 @@ local function choose(x)
   return top[1], 'score'
 end
 
--- record_decision(x, agent, how): why this agent, for explain
+-- record_decision(x, agent, how): why this agent, for explain; read by records.decision
 local function record_decision(x, agent, how)
-  local task_type = demand_of(x.class_id)
-  local score, idle, free, success = points(agent, success_rate(agent.id, task_type))
+  local score, idle, free, success = points(agent, success_rate(agent.id, (demand_of(x.class_id))))
   local bonus = affinity_of(x) == agent.id and AFFINITY_BONUS or 0
-  set(x, 'decision', string.format(
-    '{"agent_id":"%s","by":"%s","score":%.6g,"terms":{"idle":%.6g,"free_slots":%.6g,"success":%.6g,' ..
-    '"affinity":%.6g},"load":%d,"max_concurrent":%d}',
-    agent.id, how, score + bonus, idle, free, success, bonus, agent.load, agent.max_concurrent))
+  set(x, 'decision', string.format('%s %s %.6g %.6g %.6g %.6g %.6g %d %d', agent.id, how, score + bonus, idle, free,
+    success, bonus, agent.load, agent.max_concurrent))
 end
 
 -- reserve(x, agent, how, entropy): a slot of the agent is x's from now on, under a fresh nonce
@@ -439,10 +435,22 @@ local function return_permit(x, entropy)
   end
 end
 
+-- classes_waiting(agent) -> the classes with a backlog that the agent serves; few as a rule, and then it is
+-- cheaper to ask for each of them
+local function classes_waiting(agent)
+  local backlog, serves = key('backlog'), key('serves', agent.id)
+  if call('SCARD', backlog) > 4 then return call('SINTER', serves, backlog) end
+  local served = {}
+  for _, class_id in ipairs(call('SMEMBERS', backlog)) do
+    if call('SISMEMBER', serves, class_id) == 1 then served[#served + 1] = class_id end
+  end
+  return served
+end
+
 -- best_waiting(agent) -> the execution with the lowest rank over the lanes that the agent serves, or nil
 local function best_waiting(agent)
   local best, best_rank
-  for _, class_id in ipairs(call('SINTER', key('serves', agent.id), key('backlog'))) do
+  for _, class_id in ipairs(classes_waiting(agent)) do
     local task_type, least = demand_of(class_id)
     if not least or success_rate(agent.id, task_type) >= least then
       local head = call('ZRANGE', key('lane', class_id), 0, 0, 'WITHSCORES')
@@ -496,19 +504,18 @@ end
 local RUN_FIELDS = { 'nonce', 'attempt', 'task_type', 'project_id', 'task_id', 'payload', 'options', 'checkpoint',
   'failed_attempts', 'lost_attempts', 'intent_kind', 'agent_id' }
 
--- attempt_of(id) -> {execution id, RUN_FIELDS...} as read by operations.read_attempt
-local function attempt_of(id)
-  local values = call('HMGET', key('execution', id), unpack(RUN_FIELDS))
-  table.insert(values, 1, id)
+-- attempt_of(x) -> {execution id, RUN_FIELDS...} as read by operations.read_attempt
+local function attempt_of(x)
+  local values = { x.id }
+  for i = 1, #RUN_FIELDS do values[i + 1] = x[RUN_FIELDS[i]] or false end
   return values
 end
 
 -- withdraw_intent(x): the wish is gone, obeyed or not
 local function withdraw_intent(x)
-  x.intent_kind = nil
   for _, field in ipairs({ 'kind', 'reason', 'requested_at_ms', 'acknowledged_at_ms', 'slot_released_at_ms',
     'checkpoint_id' }) do
-    x.changes['intent_' .. field] = false
+    unset(x, 'intent_' .. field)
   end
 end
 

@@ -10,7 +10,7 @@ SOURCE = 'agent:' .. agent_id
 local x = load(id)
 if not x then return { 'absent' } end
 if x.nonce ~= nonce or not is_running(x) then return { 'fenced' } end
-if call('HGET', key('execution', id), 'report_token') == token then return { 'ok', x.intent_kind or '' } end
+if x.report_token == token then return { 'ok', x.intent_kind or '' } end
 set(x, 'report_token', token)
 for i = 7, #ARGV, 2 do set(x, ARGV[i], ARGV[i + 1]) end
 if x.stall_timeout_ms then set(x, 'stall_at_ms', ms(NOW + x.stall_timeout_ms + GRACE_MS)) end

@@ -1,22 +1,23 @@
 --[[ settle.lua: end an attempt along one row of MOVES, free its slot and give the slot to who waits.
   KEYS  1 prefix
   ARGV  1 entropy · 2 source · 3 agent_id or "" · 4 attempt number · 5 execution_id · 6 nonce or ""
-        7 row · 8 slot: "claim" (free it; the next attempt runs here at once), "wake" (free it; the next is
-        sent by message) or "keep" (the code still runs; the slot stays taken) · 9 outcome for the success
-        rate: "1", "0" or "" · 10 counter to raise or "" · 11 delay (ms) before it may run again
-        12 data of the event · 13, 14 guard of a sweep: a deadline's field and the value it was found due
-        with; "", "" from an agent, whose attempt must not have been settled yet
-        15+ field, value pairs to store
+        7 row · 8 its target state · 9 its event · 10 its source states, separated by spaces
+        11 slot: "claim" (free it; the next attempt runs here at once), "wake" (free it; the next is sent by
+        message) or "keep" (the code still runs; the slot stays taken) · 12 outcome for the success rate: "1",
+        "0" or "" · 13 counter to raise or "" · 14 delay (ms) before it may run again · 15 data of the event
+        16, 17 guard of a sweep: a deadline's field and the value it was found due with; "", "" from an agent,
+        whose attempt must not have been settled yet · 18+ field, value pairs to store
   REPLY {"ok", status, next attempt or {}, wakes} · {"absent"} · {"fenced"} · {"refused", status}
   EMITS the row's event, once; for the next attempt execution.queued and execution.started
   TWICE the latest settlement is remembered with its nonce and successor: the same answer, no second effect.
   A sweep finds its guard gone and is refused.
   Unless a sweep sends it, the slot is freed even if it was settled before, when it is still held under this
   nonce: the code has ended. ]]
-local entropy, source, agent_id, number, id, nonce, row_name, slot, outcome = unpack(ARGV, 1, 9)
-local counter, delay, data, guard_field, guard_value = unpack(ARGV, 10, 14)
+local entropy, source, agent_id, number, id, nonce, row_name, target, event, sources = unpack(ARGV, 1, 10)
+local slot, outcome, counter, delay, data, guard_field, guard_value = unpack(ARGV, 11, 17)
 SOURCE = source
-local row = MOVES[row_name]
+local row = { name = row_name, target = target, event = event, sources = {} }
+for source_state in string.gmatch(sources, '%S+') do row.sources[source_state] = true end
 local attempt = id .. '.' .. number
 
 -- hand_on(): the freed slot takes up what waits -> the next attempt if it is to run here, else {}
@@ -33,7 +34,7 @@ local function hand_on()
   begin(x)
   save(x)
   if agent.load < agent.max_concurrent then fill(agent, entropy) end
-  return attempt_of(x.id)
+  return attempt_of(x)
 end
 
 -- end_zombie(): a stale attempt reports; its code has ended, so its slot is free
@@ -53,7 +54,8 @@ if x.settled and guard_field == '' then
   local settled, name, next_id, next_number = string.match(x.settled, '^(%S+) (%S+) ?(%S*) ?(%S*)$')
   if settled == nonce and name == row_name then
     end_zombie()
-    local again = next_id ~= '' and attempt_of(next_id) or {}
+    local following = next_id ~= '' and load(next_id)
+    local again = following and attempt_of(following) or {}
     return { 'ok', x.status, again[3] == next_number and again or {}, WAKES }
   end
 end
@@ -76,7 +78,7 @@ if outcome ~= '' and agent_id ~= '' then
     rate_changed = true
   end
 end
-for i = 15, #ARGV, 2 do set(x, ARGV[i], ARGV[i + 1]) end
+for i = 18, #ARGV, 2 do set(x, ARGV[i], ARGV[i + 1]) end
 if counter ~= '' then set(x, counter, (tonumber(x[counter]) or 0) + 1) end
 leave(x)
 clear_clocks(x)
@@ -85,7 +87,7 @@ local freed = slot ~= 'keep' and agent_id ~= '' and not is_over(x) and free_slot
 if x.intent_kind then acknowledge(x) end
 if x.nonce then end_attempt(x, row_name) end
 move(x, row, data)
-local ended = not WATCHED[row.target] and row ~= MOVES.pause
+local ended = not WATCHED[row.target] and row.target ~= MOVES.pause.target
 if ended then set(x, 'finished_at_ms', ms(NOW)) end
 save(x)
 return_permit(x, entropy)

@@ -8,7 +8,7 @@
   TWICE the second call finds the execution_id and answers "existing" with it ]]
 SOURCE = 'client'
 local entropy, id, eligible, pinned, pinned_class, pinned_demand = unpack(ARGV, 1, 6)
-local x = { id = id, changes = {}, seq = 0 }
+local x = { id = id, changes = {}, fresh = {}, seq = 0 }
 for i = 7, #ARGV, 2 do set(x, ARGV[i], ARGV[i + 1]) end
 
 if call('EXISTS', key('execution', id)) == 1 then return { 'existing', id } end
