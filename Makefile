@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: demo test lint typecheck bench clean
+.PHONY: demo test lint typecheck bench docs clean
 
 $(READY): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -26,6 +26,9 @@ typecheck: $(READY)
 
 bench: $(READY)  ## side by side with plain Celery; writes .bench/results.json
 	$(BIN)/python -m benchmarks
+
+docs: $(READY)  ## render the parts of docs/ that the code says
+	$(BIN)/python -m docs.render
 
 clean:
 	rm -rf $(VENV) .mindswarm .bench .pytest_cache .mypy_cache .ruff_cache

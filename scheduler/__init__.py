@@ -1,0 +1,1 @@
+"""Processes that keep time: beat (`beat`), and what its ticks do (`sweeps`)."""
