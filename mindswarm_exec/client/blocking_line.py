@@ -111,7 +111,7 @@ class Line:
                 max_size=MAX_MESSAGE_BYTES,
                 open_timeout=CONNECT_SECONDS,
                 proxy=True if self._address.uses_proxies else None,
-            )
+            ).__enter__()  # closed in __exit__, or with the client
         except InvalidStatus as error:
             raise handshake_error(error.response.status_code, bytes(error.response.body or b"")) from None
         except (OSError, InvalidHandshake, TimeoutError) as error:

@@ -9,6 +9,7 @@ from concurrent.futures import Future
 from typing import TypeVar
 
 from mindswarm_exec.api.server import serve
+from mindswarm_exec.errors import MindSwarmError
 from mindswarm_exec.service import Services, open_services
 from mindswarm_exec.settings import Settings
 
@@ -53,7 +54,7 @@ class RunningApi:
         try:
             async with open_services(self.settings.redis_url, self.settings) as self.services:
                 await serve(self.settings, self.services, started.set_result, self._stop)
-        except Exception as error:
+        except MindSwarmError as error:
             started.set_exception(error)
 
 
