@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
 import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import lru_cache
 
 from pydantic import JsonValue
 
@@ -16,15 +19,19 @@ from mindswarm_exec.errors import LedgerUnavailable, PayloadTooLarge
 from mindswarm_exec.identifiers import new_nonce
 from mindswarm_exec.ledger import operations
 from mindswarm_exec.ledger.faces import SyncLedger
-from mindswarm_exec.ledger.operations import Fields
-from mindswarm_exec.ledger.replies import Attempt, Reported
+from mindswarm_exec.ledger.operations import Fields, Operation
+from mindswarm_exec.ledger.replies import Absent, Attempt, Fenced, Reported
 from mindswarm_exec.models.options import ExecutionOptions
 
 #: Progress is sent at most this often; what lies between is dropped for the latest.
 PROGRESS_SECONDS = 0.1
+#: Pauses between tries to record a checkpoint while the ledger is away, in seconds; the last one repeats.
+AWAY_SECONDS = (0.05, 0.1, 0.2, 0.5, 1.0)
 #: A longer piece of output is cut into pieces of this size.
 OUTPUT_CHUNK = 64 * 1024
 MAX_MESSAGE = 500
+
+_Answer = Reported | Absent | Fenced
 
 
 class Wish(StrEnum):
@@ -42,6 +49,12 @@ class Wish(StrEnum):
         return self in (Wish.PAUSE, Wish.HAND_BACK)
 
 
+@lru_cache(maxsize=256)
+def _parsed(options: str) -> ExecutionOptions:
+    """The options of an attempt; most executions share a few sets of them."""
+    return ExecutionOptions.model_validate_json(options)
+
+
 class RunningAttempt:
     """The engine's side of one attempt; the context of the handler speaks to it. Safe between threads.
 
@@ -51,7 +64,7 @@ class RunningAttempt:
 
     def __init__(self, held: Attempt, ledger: SyncLedger, max_payload_bytes: int) -> None:
         self.held = held
-        self.options = ExecutionOptions.model_validate_json(held.options)
+        self.options = _parsed(held.options)
         self.execution_id = held.execution_id
         self.task_type = held.task_type
         self.project_id = held.project_id
@@ -68,7 +81,10 @@ class RunningAttempt:
         self._ledger = ledger
         self._max_payload_bytes = max_payload_bytes
         self._lock = threading.Lock()
+        # one report at a time: the ledger knows a repeated one by the token of the latest
+        self._reporting = threading.Lock()
         self._wish: Wish | None = None
+        self._must_stop = threading.Event()
         self._progress_sent = 0.0
         self._progress_held: tuple[float, str] | None = None
 
@@ -85,6 +101,7 @@ class RunningAttempt:
                 return
             self._wish = wish
         if not wish.waits_for_safe_point:
+            self._must_stop.set()
             self.interrupt()
 
     def withdraw_pause(self) -> None:
@@ -128,16 +145,18 @@ class RunningAttempt:
     def owes_progress(self) -> bool:
         return self._progress_held is not None
 
-    def send_progress(self) -> None:
-        """Send the latest progress if it was not sent yet."""
-        with self._lock:
-            if self._progress_held is None:
-                return
-            fraction, message = self._progress_held
-            self._progress_held = None
-            self._progress_sent = time.monotonic()
-        fields: Fields = {"progress_fraction": fraction, "progress_message": message}
-        self._report("execution.progress", {"fraction": fraction, "message": message}, fields)
+    def send_progress(self, *, at_last: bool = False) -> None:
+        """Send the latest progress if it was not sent yet; while another report is under way only `at_last`."""
+        if self._progress_held is None or not self._reporting.acquire(blocking=at_last):
+            return
+        try:
+            with self._lock:
+                held, self._progress_held = self._progress_held, None
+                self._progress_sent = time.monotonic()
+            if held is not None:
+                self._heed(self._once(self._news_of_progress(*held)))
+        finally:
+            self._reporting.release()
 
     def output(self, chunk: str, stream: str) -> None:
         """Send a piece of output as events."""
@@ -157,7 +176,8 @@ class RunningAttempt:
             raise PayloadTooLarge.of("the checkpoint", len(stored), self._max_payload_bytes)
         self.sign_of_life = time.monotonic()
         checkpoint_id = new_nonce()
-        self._report("execution.checkpoint", {"checkpoint_id": checkpoint_id}, {"checkpoint": stored})
+        news: dict[str, JsonValue] = {"checkpoint_id": checkpoint_id}
+        self._report("execution.checkpoint", news, {"checkpoint": stored}, patiently=True)
         self.checkpoint_state, self.checkpoint_id = state, checkpoint_id
         self.raise_if_stopped()
         if self._wish is not None:
@@ -165,17 +185,40 @@ class RunningAttempt:
 
     # --- steps -------------------------------------------------------------------------------------------
 
-    def _report(self, event: str, data: dict[str, JsonValue], fields: Fields) -> None:
-        operation = operations.report(self.held, new_nonce(), event, json.dumps(data), fields)
-        try:
-            reply = self._ledger.run(operation)
-        except LedgerUnavailable:
-            if "checkpoint" in fields:
-                raise  # a safe point that is not recorded is none
-            return  # news may be lost while the ledger is away; the outcome is not
-        if not isinstance(reply, Reported):
+    def _report(self, event: str, data: dict[str, JsonValue], fields: Fields, *, patiently: bool = False) -> None:
+        operation = self._news(event, data, fields)
+        with self._reporting:
+            reply = self._patiently(operation) if patiently else self._once(operation)
+        self._heed(reply)
+
+    def _news(self, event: str, data: dict[str, JsonValue], fields: Fields) -> Operation[_Answer]:
+        return operations.report(self.held, new_nonce(), event, json.dumps(data), fields)
+
+    def _news_of_progress(self, fraction: float, message: str) -> Operation[_Answer]:
+        data: dict[str, JsonValue] = {"fraction": fraction, "message": message}
+        return self._news("execution.progress", data, {"progress_fraction": fraction, "progress_message": message})
+
+    def _heed(self, reply: _Answer | None) -> None:
+        """Take up what the ledger's answer to a report says about this attempt."""
+        if isinstance(reply, Absent | Fenced):
             self.wish_for(Wish.LOST)
-        elif reply.intent == "cancel":
+        elif reply is not None and reply.intent == "cancel":
             self.wish_for(Wish.CANCEL)
-        elif reply.intent == "pause":
+        elif reply is not None and reply.intent == "pause":
             self.wish_for(Wish.PAUSE)
+
+    def _once(self, operation: Operation[_Answer]) -> _Answer | None:
+        """News may be lost while the ledger is away; the outcome is not."""
+        with contextlib.suppress(LedgerUnavailable):
+            return self._ledger.run(operation)
+        return None
+
+    def _patiently(self, operation: Operation[_Answer]) -> _Answer | None:
+        """A safe point that is not recorded is none: wait for the ledger, unless the handler has to stop."""
+        for pause in itertools.chain(AWAY_SECONDS, itertools.repeat(AWAY_SECONDS[-1])):
+            if (reply := self._once(operation)) is not None:
+                return reply
+            self.sign_of_life = time.monotonic()
+            if self._must_stop.wait(pause):
+                return None
+        raise AssertionError("the pauses never end")

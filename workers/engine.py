@@ -29,6 +29,7 @@ from mindswarm_exec.ledger.replies import Attempt, Claimed, Settled, Wake
 from mindswarm_exec.lifecycle import RELEASE, OutcomeKind
 from mindswarm_exec.settings import Settings
 from workers.attempt import RunningAttempt, Wish
+from workers.courier import Courier
 from workers.outcome import Outcome, cancelled, overran, raised, settlement, succeeded
 
 log = logging.getLogger(__name__)
@@ -70,6 +71,7 @@ class UnifiedTaskEngine:
         self._handlers = agent.handlers
         self._agent_id = agent_id
         self._ledger = ledger
+        self._courier = Courier(ledger)
         self._settings = settings
         self._observer = observer
         self._publish = publish
@@ -94,6 +96,7 @@ class UnifiedTaskEngine:
         self._enter(running)
         try:
             outcome = self.perform(running)
+            running.send_progress(at_last=True)
         finally:
             self._leave(running)
         if self._observer is not None:
@@ -146,7 +149,7 @@ class UnifiedTaskEngine:
         else:
             how, fields = settlement(running, outcome, slot)
         operation = operations.settle(running.held, self._agent_id, f"agent:{self._agent_id}", how, fields)
-        reply = self._patiently(lambda: self._ledger.run(operation))
+        reply = self._patiently(lambda: self._courier.run(operation))
         if isinstance(reply, Settled):
             if reply.wakes:
                 self._publish(reply.wakes)

@@ -29,6 +29,11 @@ def exists(name: str) -> bool:
     return (FILES / name).exists()
 
 
+async def appears(name: str) -> None:
+    while not exists(name):  # noqa: ASYNC110  another process makes the file
+        await asyncio.sleep(POLL_SECONDS)
+
+
 @agent.task("echo")
 def echo(ctx: SyncExecutionContext, payload: Any) -> Any:
     """Return the payload, and leave a trace of having run."""
@@ -62,8 +67,7 @@ async def wait_async(ctx: ExecutionContext, payload: dict[str, Any]) -> dict[str
     """Run until a file appears; `finally` leaves a trace."""
     note("began", f"{ctx.execution_id} {ctx.agent_id} {ctx.attempt}")
     try:
-        while not exists(payload["file"]):
-            await asyncio.sleep(POLL_SECONDS)
+        await appears(payload["file"])
         note("effects", f"{ctx.execution_id} {ctx.agent_id} {ctx.attempt}")
         return {"agent": ctx.agent_id, "attempt": ctx.attempt}
     finally:

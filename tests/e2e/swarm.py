@@ -8,7 +8,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Iterable
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar
 from weakref import WeakSet
@@ -252,5 +252,3 @@ def count_of(events: Iterable[str], *types: str) -> dict[str, int]:
     """How often each of `types` is among the events."""
     seen = list(events)
     return {name: seen.count(name) for name in types}
-
-
