@@ -61,7 +61,7 @@ def create_app(settings: Settings, ledger_url: str, name: str, queues: Sequence[
         task_queues=[Queue(queue, routing_key=queue) for queue in queues],
         task_default_queue=queues[0] if queues else front_door_queue(settings),
         task_create_missing_queues=True,
-        worker_send_task_events=True,
+        worker_send_task_events=settings.task_events,
         worker_hijack_root_logger=False,
         worker_cancel_long_running_tasks_on_connection_loss=False,
         broker_connection_retry_on_startup=True,

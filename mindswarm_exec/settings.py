@@ -29,6 +29,8 @@ class Settings(BaseModel):
     api_keys: bool = Field(False, description="require an API key on every call")
     api_key: str | None = Field(None, description="the key that clients present", repr=False)
 
+    task_events: bool = Field(True, description="agents send Celery task events, for Flower (as -E does)")
+
     # --- limits
     max_payload_bytes: int = Field(1 << 20, ge=1024, description="of a payload, result or checkpoint")
     max_request_bytes: int = Field(8 << 20, ge=4096, description="of one HTTP body or WebSocket message")
