@@ -12,8 +12,6 @@ from mindswarm_exec.service import sweeps
 
 log = logging.getLogger(__name__)
 
-#: Sweep periods without any sweep after which others sweep in beat's place.
-SILENT_PERIODS = 3
 #: Executions removed by one tick; the next tick takes the next.
 MOST_FORGOTTEN = 1000
 
@@ -35,7 +33,7 @@ class Sweeper:
     def sweep_if_silent(self) -> None:
         """Sweep if nobody has for three periods."""
         age_ms = self._ledger.run(reads.sweep_age_ms())
-        if age_ms > SILENT_PERIODS * self._ledger.settings.sweep_seconds * 1000:
+        if age_ms > sweeps.SILENT_PERIODS * self._ledger.settings.sweep_seconds * 1000:
             self.sweep()
 
     def match_waiting(self) -> None:

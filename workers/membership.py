@@ -19,7 +19,7 @@ from mindswarm_exec.ledger.operations import Settlement
 from mindswarm_exec.ledger.replies import Expired, Fenced, HeldAttempt, LostAttempt, Renewed
 from mindswarm_exec.lifecycle import RELEASE, RUNNING
 from mindswarm_exec.models.records import AgentProfile
-from mindswarm_exec.service.sweeps import settle_lost, sweep
+from mindswarm_exec.service.sweeps import SILENT_PERIODS, settle_lost, sweep
 from mindswarm_exec.settings import Settings
 from workers.attempt import Wish
 from workers.engine import UnifiedTaskEngine
@@ -27,8 +27,6 @@ from workers.wake_message import WakeMessage
 
 log = logging.getLogger(__name__)
 
-#: Periods of the sweep that may pass in silence before agents sweep in beat's place.
-SILENT_PERIODS = 3
 WISHES = {"pause": Wish.PAUSE, "cancel": Wish.CANCEL}
 
 

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 from mindswarm_exec.ledger.api_keys import ApiKeyStore
 from mindswarm_exec.ledger.event_log import EventLog
-from mindswarm_exec.ledger.faces import AsyncLedger, connect_async
+from mindswarm_exec.ledger.faces import AsyncLedger, SyncLedger, connect_async, connect_sync
 from mindswarm_exec.service.agents import AgentManager
 from mindswarm_exec.service.api_keys import ApiKeys
+from mindswarm_exec.service.background import SweepsIfSilent
 from mindswarm_exec.service.events import EventService
 from mindswarm_exec.service.executions import ExecutionService, Publisher
 from mindswarm_exec.service.tasks import TaskService
@@ -35,13 +36,17 @@ async def open_services(url: str, settings: Settings, publisher: Publisher | Non
     """The services on the ledger at `url`; `publisher` is needed where the broker is another server."""
     client = connect_async(url, settings)
     ledger = AsyncLedger(client, settings)
+    sweeping = connect_sync(url, settings)
+    background = SweepsIfSilent(SyncLedger(sweeping, settings), publisher)
     try:
         yield Services(
-            executions=ExecutionService(ledger, settings, publisher),
+            executions=ExecutionService(ledger, settings, publisher, background),
             agents=AgentManager(ledger, publisher),
             tasks=TaskService(ledger, settings),
             events=EventService(EventLog(client, settings.namespace), settings),
             keys=ApiKeys(ApiKeyStore(client, settings.namespace)),
         )
     finally:
+        await background.stop()
+        sweeping.close()
         await client.aclose()

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from datetime import datetime
 from enum import Enum
-from typing import Final, Literal, Protocol
+from typing import Final, Literal, Protocol, overload
 
 from pydantic import JsonValue
 
@@ -53,6 +53,13 @@ class Publisher(Protocol):
     async def publish(self, wakes: Sequence[Wake]) -> None: ...
 
 
+class Background(Protocol):
+    """The work of an embedded engine between calls."""
+
+    async def start(self) -> None: ...
+    async def stop(self) -> None: ...
+
+
 class ExecutionService:
     """Submit, control and look at executions.
 
@@ -60,15 +67,31 @@ class ExecutionService:
     (LedgerUnavailable), a submission may be repeated with its idempotency key.
     """
 
-    def __init__(self, ledger: AsyncLedger, settings: Settings, publisher: Publisher | None = None) -> None:
+    def __init__(
+        self,
+        ledger: AsyncLedger,
+        settings: Settings,
+        publisher: Publisher | None = None,
+        background: Background | None = None,
+    ) -> None:
         self._ledger = ledger
         self._settings = settings
         self._publisher = publisher
+        self._background = background
 
     # --- submit and control ------------------------------------------------------------------------------
 
-    async def start(self, request: StartRequest) -> Execution:
+    @overload
+    async def start(self) -> None: ...
+
+    @overload
+    async def start(self, request: StartRequest) -> Execution: ...
+
+    async def start(self, request: StartRequest | None = None) -> Execution | None:
         """Accept an execution, and give it to an agent if one is free.
+
+        Without a request: begin the background work of an embedded engine (sweeps, where no beat runs), until
+        `stop`. Beside a running beat it only looks on.
 
         Raises:
             UnknownAgent: `options.agent.agent_id` has never registered.
@@ -76,6 +99,18 @@ class ExecutionService:
             InvalidRequest: the task names no task type and the request neither.
             PayloadTooLarge: the payload is over the limit.
         """
+        if request is None:
+            if self._background is not None:
+                await self._background.start()
+            return None
+        return await self._submit(request)
+
+    async def stop(self) -> None:
+        """End the background work that `start()` began."""
+        if self._background is not None:
+            await self._background.stop()
+
+    async def _submit(self, request: StartRequest) -> Execution:
         task_type, payload, options = await self._work_of(request)
         execution_id = new_id()
         reply = await self._ledger.run(

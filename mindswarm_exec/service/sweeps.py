@@ -36,6 +36,8 @@ MOST_DELIVERIES = 3
 #: Deadlines handled in one sweep; more are left to the next, a second later.
 MOST_DUE = 500
 SOURCE = "sweep"
+#: Sweep periods without any sweep after which others sweep in beat's place.
+SILENT_PERIODS = 3
 
 _DEFAULT_MAX_LOST = int(ExecutionOptions.model_fields["max_lost_attempts"].default)
 
