@@ -95,6 +95,17 @@ def clock(instant: datetime) -> str:
     return instant.astimezone().strftime("%H:%M:%S.") + f"{instant.microsecond // 1000:03}"
 
 
+def day_and_clock(instant: datetime) -> str:
+    """An instant of any day as the reader's own calendar and clock show it."""
+    return instant.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def track(fraction: float, width: int, style: str) -> Text:
+    """A progress bar: what is done in `style`, what is left as a dim line, so that an empty one is seen too."""
+    done = round(max(0.0, min(1.0, fraction)) * width)
+    return Text("━" * done, style=style).append("─" * (width - done), style="dim")
+
+
 def bar(fraction: float, width: int) -> str:
     """A bar of `width` cells filled to `fraction`, in eighths of a cell."""
     eighths = round(max(0.0, min(1.0, fraction)) * width * 8)

@@ -45,7 +45,7 @@ def _decision(decision: Mapping[str, Any]) -> list[RenderableType]:
     grid = tables.facts()
     for name, points in terms.items():
         grid.add_row(cells.clean(name.replace("_", " ")), f"{points:+g}" if isinstance(points, int | float) else "")
-    grid.add_row("score", Text(str(decision.get("score", "")), style="bold"))
+    grid.add_row("score", Text(f"{decision.get('score', 0):g}", style="bold"))
     taken, slots = decision.get("load"), decision.get("max_concurrent")
     if isinstance(taken, int) and isinstance(slots, int):
         grid.add_row("its load then", tables.load(taken, slots))

@@ -53,7 +53,7 @@ def event_line(event: Event, *, full_id: bool = False) -> Text:
 
 def history_table(entries: Sequence[HistoryEntry]) -> RenderableType:
     """The record of one execution: each entry with the time since the one before it."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold dim")
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold dim")
     for name in ("#", "AT", "AFTER"):
         table.add_column(name, justify="right")
     table.add_column("EVENT")
@@ -69,12 +69,8 @@ def history_table(entries: Sequence[HistoryEntry]) -> RenderableType:
 
 
 def facts(data: Mapping[str, object], limit: int = 160) -> str:
-    """The data of an event as `name=value` pairs."""
-    pairs = (
-        f"{name}={value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}"
-        for name, value in data.items()
-    )
-    return cells.clean(" ".join(pairs), limit)
+    """The data of an event: `name=value` pairs, an error as a sentence."""
+    return cells.clean("  ".join(_fact(name, value) for name, value in data.items()), limit)
 
 
 def what_it_says(event: Event, limit: int = 160) -> str:
@@ -86,5 +82,14 @@ def what_it_says(event: Event, limit: int = 160) -> str:
             share = f"{fraction:.0%} " if isinstance(fraction, int | float) else ""
             return cells.clean(f"{share}{data.get('message') or ''}".strip(), limit)
         case "execution.output":
-            return cells.clean(data.get("chunk") or event.description, limit)
-    return facts(event.data, limit)  # the type and the ids, which make up the description, stand before it
+            return cells.clean(data.get("text") or "", limit)
+    # the type and the ids, which make up the description, stand before it
+    return facts({name: value for name, value in data.items() if name != "agent_id"}, limit)
+
+
+def _fact(name: str, value: object) -> str:
+    if name == "error" and isinstance(value, Mapping):
+        kind = str(value.get("kind", "error"))
+        named = f"{kind} ({value['type']})" if value.get("type") else kind
+        return f"{named}: {value['message']}" if value.get("message") else named
+    return f"{name}={value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}"

@@ -91,6 +91,9 @@ def _explain(error: BaseException, as_json: bool) -> int:
     match error:
         case click.exceptions.Exit():
             return error.exit_code
+        case click.exceptions.NoArgsIsHelpError():
+            error.show()
+            return exits.INVALID.code
         case click.Abort() | KeyboardInterrupt():
             return screen.fail(KeyboardInterrupt(), "interrupted").code
         case click.ClickException():

@@ -203,7 +203,7 @@ def _instants_of(found: Execution, now: datetime) -> Iterable[tuple[str, str]]:
     ):
         if at is not None:
             after = f", after {cells.duration(took)}" if name == "finished" and took is not None else ""
-            yield name, f"{at.isoformat(sep=' ', timespec='milliseconds')} ({cells.relative(at, now)}{after})"
+            yield name, f"{cells.day_and_clock(at)} ({cells.relative(at, now)}{after})"
 
 
 def _receipt(found: Execution, now: datetime) -> str:
@@ -220,7 +220,7 @@ def _receipt(found: Execution, now: datetime) -> str:
 
 def _progress(found: Execution) -> Text:
     fraction = 1.0 if found.status == "completed" else found.progress.fraction
-    text = Text(cells.bar(fraction, BAR), style="green" if fraction >= 1 else "blue")
+    text = cells.track(fraction, BAR, "green" if fraction >= 1 else "blue")
     text.append(f" {fraction:4.0%}", style="default")
     if found.progress.message and found.status != "completed":
         text.append(" " + cells.clean(found.progress.message, 40), style="dim")
@@ -244,7 +244,7 @@ def _counted(counts: dict[str, int], styled: Any) -> Text:
 
 
 def _table(*names: str) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold dim")
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold dim")
     for name in names:
         table.add_column(name)
     return table

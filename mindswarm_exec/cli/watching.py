@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import click
@@ -40,7 +41,7 @@ def watch(
     if execution_id is not None:
         return follow(remote, read_as(Execution, remote.call("execution.get", execution_id=execution_id))).code
     for event in remote.client.events(event_types=event_types, from_event_id=from_event_id):
-        remote.screen.record(event.model_dump(mode="json"), lambda event=event: event_line(event, full_id=True))
+        remote.screen.record(event.model_dump(mode="json"), partial(event_line, event, full_id=True))
     return None
 
 
@@ -89,7 +90,7 @@ def _show(progress: Progress, row: TaskID, event: Event) -> None:
             completed = float(fraction) if isinstance(fraction, int | float) else None
             progress.update(row, completed=completed, message=cells.clean(event.data.get("message") or "", 60))
         case "execution.output":
-            chunk = str(event.data.get("chunk") or "")
+            chunk = str(event.data.get("text") or "")
             progress.console.print("\n".join(map(cells.clean, chunk.splitlines())), soft_wrap=True)
         case _:
             if event.event_type == "execution.started" and event.context.agent_id:

@@ -98,7 +98,7 @@ class Board:
         if event.event_type == "execution.progress" and agent_id:
             self.doing[agent_id] = str(event.data.get("message") or subject)
         elif event.event_type == "execution.output":
-            self.tell(at_seconds, str(event.data.get("chunk") or "").strip(), "dim")
+            self.tell(at_seconds, str(event.data.get("text") or "").strip(), "dim")
 
     def poll(self, agents: Iterable[AgentRecord], queue: QueueStatus) -> None:
         """Take in the agents and the queue as they are now."""

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -38,8 +39,6 @@ REGISTER_SECONDS, SURVEY_SECONDS, HARD_SECONDS = 40.0, 85.0, 116.0
 #: Seconds between two looks at agents and queue, and between two rounds of the main loop.
 POLL_SECONDS, ROUND_SECONDS = 0.7, 0.05
 
-Inbox = queue.SimpleQueue[Callable[[Board], None]]
-
 
 class Demonstration:
     """One run. `run` it once; whatever happens, no process is left behind."""
@@ -49,7 +48,7 @@ class Demonstration:
         self.board = Board(plan.executions)
         self._console = console
         self._began = time.monotonic()
-        self._inbox: Inbox = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._ended = threading.Event()
         self._stack: Stack | None = None
 
@@ -119,7 +118,7 @@ class Demonstration:
     def _take_news(self) -> None:
         with suppress(queue.Empty):
             while True:
-                self._inbox.get_nowait()(self.board)
+                self._inbox.get_nowait()()
 
     def _kill_when_due(self, stack: Stack) -> None:
         board = self.board
@@ -146,7 +145,7 @@ class Demonstration:
             told.insert(0, f"the survey was broken off after {self.elapsed():.0f} s")
         return Outcome(self.plan, tuple(found), tuple(moved(found, histories)), tuple(told), self.board.killed)
 
-    # --- threads: each puts what it learns into the inbox ---------------------------------------------------
+    # --- threads: each puts what it learns into the inbox, and one thread writes it on the board ---------------
 
     def _guarded(self, work: Callable[[ExecutionClient], None], url: str) -> None:
         with ExecutionClient(url) as client:
@@ -155,26 +154,23 @@ class Demonstration:
             except MindSwarmError as error:
                 told = f"{work.__name__.strip('_')}: {error}"
                 if not self._ended.is_set():
-                    self._put(lambda board: board.tell(self.elapsed(), told, "bold red"))
+                    self._inbox.put(partial(self.board.tell, self.elapsed(), told, "bold red"))
 
     def _submit(self, client: ExecutionClient) -> None:
         for accepted in submission.submit(client, submissions(self.plan)):
-            self._put(lambda board, accepted=accepted: board.submit(accepted))
+            self._inbox.put(partial(self.board.submit, accepted))
 
     def _poll(self, client: ExecutionClient) -> None:
         while not self._ended.wait(POLL_SECONDS):
             agents = _agents(client)
             status = QueueStatus.model_validate(client.call("mindswarm.execution.getQueueStatus", project_id=PROJECT))
-            self._put(lambda board, agents=agents, status=status: board.poll(agents, status))
+            self._inbox.put(partial(self.board.poll, agents, status))
 
     def _hear(self, client: ExecutionClient) -> None:
         for event in client.events(from_event_id="0"):
             if self._ended.is_set():
                 return
-            self._put(lambda board, event=event: board.apply(event, self.elapsed()))
-
-    def _put(self, news: Callable[[Board], None]) -> None:
-        self._inbox.put(news)
+            self._inbox.put(partial(self.board.apply, event, self.elapsed()))
 
     def _say(self, line: str) -> None:
         self._console.print(f"  {line}", style="dim", soft_wrap=True)

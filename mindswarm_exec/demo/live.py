@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from types import TracebackType
 from typing import Protocol, Self
 
 from rich.console import Console, Group, RenderableType
@@ -58,9 +57,7 @@ class LiveTable:
         self._live.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._live.stop()
 
     def _draw(self) -> RenderableType:
@@ -121,7 +118,7 @@ def summary(board: Board, elapsed: float) -> Text:
 
 def _progress(board: Board, elapsed: float) -> Text:
     line = Text("  ")
-    line.append(cells.bar(board.fraction, BAR), style="green").append(f" {board.fraction:4.0%}", style="bold")
+    line.append_text(cells.track(board.fraction, BAR, "green")).append(f" {board.fraction:4.0%}", style="bold")
     line.append(f"   {board.ended:,} of {board.total:,} executions   {elapsed:.0f} s", style="dim")
     if board.submitted < board.total:
         line.append(f"   submitting: {board.submitted:,}", style="cyan")
