@@ -6,14 +6,18 @@ Celery carries wake-ups, the front door and beat's ticks. No Celery state takes 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 from celery import Celery
 from kombu import Queue
+from kombu.exceptions import KombuError
 
 from mindswarm_exec.ledger.replies import Wake
 from mindswarm_exec.settings import Settings
+
+log = logging.getLogger(__name__)
 
 RUN_TASK = "mindswarm.run"
 START_TASK = "mindswarm.execution.start"
@@ -100,19 +104,26 @@ class CeleryPublisher:
         self._settings = settings
 
     def publish_now(self, wakes: Sequence[Wake]) -> None:
-        """Publish on the calling thread."""
-        for wake in wakes:
-            self._app.send_task(
-                RUN_TASK,
-                args=[wake.execution_id, wake.nonce],
-                queue=agent_queue(self._settings, wake.agent_id),
-                priority=broker_priority(self._app.conf.broker_url, wake.priority),
-                task_id=wake.attempt_id,
-                shadow=wake.task_type,
-                ignore_result=True,
-                retry=False,
-            )
+        """Publish on the calling thread. A broker that is away raises nothing: the sweep sends again."""
+        try:
+            for wake in wakes:
+                self._send(wake)
+        except (KombuError, OSError) as error:
+            facts = {"action": "publish", "error_type": type(error).__name__}
+            log.warning("the broker is away; agents are woken when it is back", extra=facts)
 
     async def publish(self, wakes: Sequence[Wake]) -> None:
         """Publish without blocking the event loop."""
         await asyncio.to_thread(self.publish_now, wakes)
+
+    def _send(self, wake: Wake) -> None:
+        self._app.send_task(
+            RUN_TASK,
+            args=[wake.execution_id, wake.nonce],
+            queue=agent_queue(self._settings, wake.agent_id),
+            priority=broker_priority(self._app.conf.broker_url, wake.priority),
+            task_id=wake.attempt_id,
+            shadow=wake.task_type,
+            ignore_result=True,
+            retry=False,
+        )

@@ -108,13 +108,14 @@ class AgentProcess:
         self.app = create_app(settings, self.url, "mindswarm-agent", [self.queue])
         self.ledger = SyncLedger(connect_sync(self.url, settings), settings)
         self.events = FlowerEvents()
+        publish = CeleryPublisher(self.app, settings).publish_now
         self.engine = UnifiedTaskEngine(
             agent,
             self.profile.agent_id,
             self.ledger,
             settings,
             observer=self.events,
-            publish=CeleryPublisher(self.app, settings).publish_now,
+            publish=publish,
             others_wait=self._others_wait,
         )
         direct = broker_is_ledger(settings, self.url)
@@ -125,6 +126,7 @@ class AgentProcess:
             settings,
             render(self.app, self.queue) if direct else None,
             self._fenced,
+            publish,
         )
         self._pool: Any = None
         self._drain: threading.Thread | None = None

@@ -279,7 +279,10 @@ async def _to_completion(coroutine: Any, running: RunningAttempt) -> Any:
     running.interrupt = interrupt
     if running.wish is not None and not running.wish.waits_for_safe_point:
         task.cancel()
-    return await task
+    try:
+        return await task
+    finally:
+        coroutine.close()  # if it was cancelled before its first step
 
 
 async def _contained(coroutine: Any) -> Any:

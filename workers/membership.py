@@ -7,7 +7,7 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from redis import exceptions
 
@@ -16,12 +16,22 @@ from mindswarm_exec.identifiers import attempt_id, new_nonce
 from mindswarm_exec.ledger import operations
 from mindswarm_exec.ledger.faces import SyncLedger
 from mindswarm_exec.ledger.operations import Settlement
-from mindswarm_exec.ledger.replies import Expired, Fenced, HeldAttempt, LostAttempt, Renewed
+from mindswarm_exec.ledger.replies import (
+    Attempt,
+    Done,
+    Expired,
+    Fenced,
+    HeldAttempt,
+    LostAttempt,
+    Renewed,
+    Settled,
+    Wake,
+)
 from mindswarm_exec.lifecycle import RELEASE, RUNNING
 from mindswarm_exec.models.records import AgentProfile
 from mindswarm_exec.service.sweeps import SILENT_PERIODS, settle_lost, sweep
 from mindswarm_exec.settings import Settings
-from workers.attempt import Wish
+from workers.attempt import RunningAttempt, Wish
 from workers.engine import UnifiedTaskEngine
 from workers.wake_message import WakeMessage
 
@@ -45,6 +55,7 @@ class Membership:
         settings: Settings,
         wake: WakeMessage | None,
         on_fenced: Callable[[], None],
+        publish: Callable[[Sequence[Wake]], None] = lambda wakes: None,
     ) -> None:
         self._profile = profile
         self._engine = engine
@@ -52,6 +63,9 @@ class Membership:
         self._settings = settings
         self._wake = wake
         self._on_fenced = on_fenced
+        self._publish = publish
+        self._standing = threading.Lock()
+        self._is_registered = False
         self._incarnation = new_nonce()
         self._leaving = threading.Event()
         self._unknown: set[str] = set()
@@ -59,8 +73,11 @@ class Membership:
     # --- joining -----------------------------------------------------------------------------------------
 
     def join(self) -> None:
-        """Register, settle what an earlier process of this name lost, and open for work. Raises LedgerUnavailable."""
-        self._register()
+        """Register, settle what an earlier process of this name lost, and open for work.
+
+        Where the ledger is away this is done as soon as it answers.
+        """
+        self._stand()
         threading.Thread(target=self._keep_lease, name="lease", daemon=True).start()
         threading.Thread(target=self._listen, name="control", daemon=True).start()
 
@@ -81,35 +98,49 @@ class Membership:
         registered = self._ledger.run(
             operations.register(profile.agent_id, self._incarnation, json.dumps(matched), fields)
         )
-        settle_lost(self._ledger, profile.agent_id, registered.lost, "a newer process of its agent took over")
-        self._set_state("awake", accepts_work=True)
+        why = "a newer process of its agent took over"
+        self._publish(settle_lost(self._ledger, profile.agent_id, registered.lost, why))
+        if not self._engine.is_draining:
+            self._set_state("awake", accepts_work=True)
+        self._is_registered = True
         log.info("the agent is open for work", extra={"action": "register", "agent_id": profile.agent_id})
 
     def _set_state(self, state: str, *, accepts_work: bool, event: str = "") -> None:
-        self._ledger.run(
+        reply = self._ledger.run(
             operations.set_agent_state(
                 self._profile.agent_id, self._incarnation, state, accepts_work=accepts_work, event=event
             )
         )
+        if isinstance(reply, Done):
+            self._publish(reply.wakes)
 
     # --- the lease ---------------------------------------------------------------------------------------
 
     def _keep_lease(self) -> None:
         """Renew three times a lease; between renewals sweep if nobody else does."""
         period = self._settings.lease_seconds / 3
-        while not self._leaving.wait(period):
+        while not self._leaving.wait(period if self._is_registered else min(period, 1.0)):
+            self._stand()
+
+    def _stand(self) -> None:
+        """Renew the lease, or register where that has not been brought to its end."""
+        with self._standing:
             try:
-                self._renew()
-            except LedgerUnavailable as error:
+                if self._is_registered:
+                    self._renew()
+                else:
+                    self._register()
+            except (LedgerUnavailable, exceptions.RedisError) as error:
                 log.warning("the lease could not be renewed", extra={"action": "renew", "error": str(error)})
 
     def _renew(self) -> None:
+        before = self._engine.running()
         reply = self._ledger.run(operations.renew(self._profile.agent_id, self._incarnation))
         match reply:
             case Renewed(sweep_age_ms=age, held=held):
-                self._reconcile(held)
+                self._reconcile(before, held)
                 if age > SILENT_PERIODS * self._settings.sweep_seconds * 1000:
-                    sweep(self._ledger)
+                    self._publish(sweep(self._ledger).wakes)
             case Expired():
                 self._rejoin()
             case Fenced():
@@ -129,22 +160,24 @@ class Membership:
         )
         self._engine.wish_all(Wish.LOST)
         self._incarnation = new_nonce()
+        self._is_registered = False
         self._register()
 
-    def _reconcile(self, held: Iterable[HeldAttempt]) -> None:
+    def _reconcile(self, before: Mapping[str, RunningAttempt], held: Iterable[HeldAttempt]) -> None:
         """Bring what runs here and what the ledger counts against this agent together.
 
-        An attempt that the ledger holds as running and that has not run here for two renewals lost its way
+        `before` is what ran here when the ledger was asked: its answer knows nothing of what began since. An
+        attempt that the ledger holds as running and that has not run here for two renewals lost its way
         between the ledger's reply and this process: it is handed back.
         """
-        here = self._engine.running()
         in_ledger = {attempt_id(one.execution_id, one.number): one for one in held}
-        for name, running in here.items():
+        for name, running in before.items():
             one = in_ledger.get(name)
             if one is None or one.status is not RUNNING or one.nonce != running.held.nonce:
                 running.wish_for(Wish.LOST)
             elif one.intent in WISHES:
                 running.wish_for(WISHES[one.intent])
+        here = before.keys() | self._engine.running().keys()
         strays = {name for name, one in in_ledger.items() if name not in here and one.status is RUNNING}
         for name in strays & self._unknown:
             self._hand_back(in_ledger[name])
@@ -154,7 +187,12 @@ class Membership:
         agent_id = self._profile.agent_id
         lost = LostAttempt(one.execution_id, one.number, one.nonce, RUNNING, 0, None)
         how = Settlement(RELEASE, json.dumps({"agent_id": agent_id, "reason": "handed_back"}))
-        self._ledger.run(operations.settle(lost, agent_id, f"agent:{agent_id}", how, {}))
+        self._settle(lost, agent_id, how)
+
+    def _settle(self, held: Attempt | LostAttempt, agent_id: str, how: Settlement) -> None:
+        reply = self._ledger.run(operations.settle(held, agent_id, f"agent:{agent_id}", how, {}))
+        if isinstance(reply, Settled):
+            self._publish(reply.wakes)
 
     # --- control -----------------------------------------------------------------------------------------
 
@@ -179,7 +217,7 @@ class Membership:
         elif verb == "draining":
             self._engine.wish_all(Wish.HAND_BACK)
         elif verb == "fenced" and subject != self._incarnation:
-            self._renew()
+            self._stand()
 
     # --- leaving -----------------------------------------------------------------------------------------
 
@@ -207,6 +245,6 @@ class Membership:
             held = running.held
             how = Settlement(RELEASE, json.dumps({"agent_id": held.agent_id, "reason": "drained"}))
             with contextlib.suppress(LedgerUnavailable):
-                self._ledger.run(operations.settle(held, held.agent_id, f"agent:{held.agent_id}", how, {}))
+                self._settle(held, held.agent_id, how)
             running.wish_for(Wish.LOST)
         self._engine.wait_idle(1.0)
