@@ -35,6 +35,7 @@ def check_all(snapshot: Snapshot, model: Model, settings: Settings) -> None:
     check_deadlines(snapshot)
     check_histories(snapshot, model)
     check_messages(snapshot, model)
+    check_start_times(snapshot, model)
 
 
 def check_index_by_status(snapshot: Snapshot, model: Model) -> None:
@@ -238,3 +239,15 @@ def check_messages(snapshot: Snapshot, model: Model) -> None:
     for id, record in snapshot.executions.items():
         if record["status"] == "queued":
             assert (id, record["nonce"]) in model.attempts, f"no answer named the attempt of {id}"
+
+
+def check_start_times(snapshot: Snapshot, model: Model) -> None:
+    """Nothing is given to an agent before its start time, and no queue timeout runs before that.
+
+    A retry asks for it to run now.
+    """
+    for id, record in snapshot.executions.items():
+        known = model.executions[id]
+        assert record.get("place") != "delay" or "queue_timeout_at_ms" not in record
+        if known.options.start_at is not None and not known.retries:
+            assert int(record.get("queued_at_ms", "9" * 20)) >= known.options.start_at.timestamp() * 1000 - 1

@@ -6,10 +6,11 @@ Runs against the real server. `MINDSWARM_TEST_EXAMPLES=2000` looks longer and fu
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from hypothesis import HealthCheck, Phase, note, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
 
@@ -30,7 +31,7 @@ from mindswarm_exec.ledger.replies import (
     Settled,
     Taken,
 )
-from mindswarm_exec.lifecycle import CANCEL, MOVES, PAUSE, RESUME, RETRY, RUNNING, Move, Status
+from mindswarm_exec.lifecycle import CANCEL, MOVES, PAUSE, PENDING, QUEUED, RESUME, RETRY, RUNNING, Move, Status
 from mindswarm_exec.settings import Settings
 from tests.ledger import drawing
 from tests.ledger.invariants import check_all
@@ -70,16 +71,17 @@ class LedgerMachine(RuleBasedStateMachine):
         self.world.read_events()
         check_all(self.world.snapshot(), self.model, self.world.settings)
 
-    @initialize(profiles=st.lists(drawing.profiles, max_size=2), slots=st.integers(1, 3))
+    @initialize(profiles=st.lists(drawing.profiles, min_size=1, max_size=2), slots=st.integers(1, 3))
     def some_agents_are_there(self, profiles: list[dict[str, Any]], slots: int) -> None:
         for agent_id, profile in zip(drawing.AGENTS, profiles, strict=False):
             self.register(agent_id, profile, slots, True)
 
     # --- submitters --------------------------------------------------------------------------------------
 
-    @rule(task_type=drawing.task_types, options=drawing.options, twice=twice)
-    def submit(self, task_type: str, options: Any, twice: bool) -> None:
-        self.world.submit(task_type, options, twice=twice)
+    @rule(task_type=drawing.task_types, options=drawing.options, count=st.integers(1, 3), twice=twice)
+    def submit(self, task_type: str, options: Any, count: int, twice: bool) -> None:
+        for _ in range(count):
+            self.world.submit(task_type, options, twice=twice)
 
     @rule(options=drawing.options, key=st.sampled_from(["once", "only"]), twice=twice)
     def submit_with_an_idempotency_key(self, options: Any, key: str, twice: bool) -> None:
@@ -208,24 +210,21 @@ class LedgerMachine(RuleBasedStateMachine):
     # --- attempts ----------------------------------------------------------------------------------------
 
     @precondition(lambda self: self.waiting_attempts)
-    @rule(which=one_of, twice=twice)
-    def claim(self, which: int, twice: bool) -> None:
-        attempt = pick(self.waiting_attempts, which)
-        reply = self.world.claim(attempt, new_nonce(), twice)
-        assert isinstance(reply, Claimed)
-        assert reply.attempt.nonce == attempt.nonce
-
-    @precondition(lambda self: self.running_attempts)
-    @rule(which=one_of)
-    def claim_with_a_second_message(self, which: int) -> None:
-        attempt = pick(self.running_attempts, which)
-        operation = operations.claim(attempt.execution_id, attempt.nonce, "other", attempt.agent_id)
-        self.expect_no_effect(attempt, operation, Taken())
+    @rule(which=one_of, all_of_them=st.booleans(), twice=twice)
+    def claim(self, which: int, all_of_them: bool, twice: bool) -> None:
+        waiting = self.waiting_attempts
+        for attempt in waiting if all_of_them else [pick(waiting, which)]:
+            reply = self.world.claim(attempt, new_nonce(), twice)
+            assert isinstance(reply, Claimed)
+            assert reply.attempt.nonce == attempt.nonce
 
     @precondition(lambda self: self.running_attempts)
     @rule(which=one_of, checkpoint=st.booleans(), twice=twice)
     def report(self, which: int, checkpoint: bool, twice: bool) -> None:
+        """And a second message of the attempt arrives meanwhile."""
         attempt = pick(self.running_attempts, which)
+        second = operations.claim(attempt.execution_id, attempt.nonce, "other", attempt.agent_id)
+        self.expect_no_effect(attempt, second, Taken())
         event = "execution.checkpoint" if checkpoint else "execution.progress"
         operation = operations.report(attempt.held, new_nonce(), event, "{}", {"progress_fraction": 0.5})
         record = self.world.snapshot().executions[attempt.execution_id]
@@ -239,6 +238,21 @@ class LedgerMachine(RuleBasedStateMachine):
         assert isinstance(reply, Settled)
         if how.slot != "claim":
             assert reply.following is None
+
+    @precondition(lambda self: self.live_attempts)
+    @rule(which=one_of, hows=st.lists(drawing.settlements, min_size=1, max_size=4), twice=twice)
+    def work(self, which: int, hows: list[Any], twice: bool) -> None:
+        """An agent works: it claims if it must, settles, and goes on with what it was handed."""
+        attempt = pick(self.live_attempts, which)
+        if attempt.token is None:
+            self.world.claim(attempt, new_nonce())
+        for how in hows:
+            reply = self.world.settle(attempt, how, twice)
+            assert isinstance(reply, Settled)
+            if reply.following is None:
+                break
+            attempt = self.model.attempts[reply.following.execution_id, reply.following.nonce]
+            self.every_promise_holds()
 
     # --- time and sweeps ---------------------------------------------------------------------------------
 
@@ -302,18 +316,13 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: self.stale_attempts)
     @rule(which=one_of, token=st.sampled_from(["own", "other"]))
-    def claim_when_stale(self, which: int, token: str) -> None:
+    def claim_and_report_when_stale(self, which: int, token: str) -> None:
         attempt = pick(self.stale_attempts, which)
         token = attempt.token or token if token == "own" else token
-        operation = operations.claim(attempt.execution_id, attempt.nonce, token, attempt.agent_id)
-        self.expect_no_effect(attempt, operation, Fenced())
-
-    @precondition(lambda self: self.stale_attempts)
-    @rule(which=one_of)
-    def report_when_stale(self, which: int) -> None:
-        attempt = pick(self.stale_attempts, which)
-        operation = operations.report(attempt.held, new_nonce(), "execution.progress", "{}", {"progress_fraction": 1})
-        self.expect_no_effect(attempt, operation, Fenced())
+        claim = operations.claim(attempt.execution_id, attempt.nonce, token, attempt.agent_id)
+        self.expect_no_effect(attempt, claim, Fenced())
+        report = operations.report(attempt.held, new_nonce(), "execution.progress", "{}", {"progress_fraction": 1})
+        self.expect_no_effect(attempt, report, Fenced())
 
     @precondition(lambda self: self.stale_attempts)
     @rule(which=one_of, how=drawing.settlements, row=st.sampled_from([row for row in MOVES if row.sources]))
@@ -321,15 +330,11 @@ class LedgerMachine(RuleBasedStateMachine):
         """Its slot is freed if it still held one; the execution does not change."""
         attempt = pick(self.stale_attempts, which)
         before = self.world.snapshot().executions.get(attempt.execution_id)
-        seq = before and before["seq"]
-        reply = self.world.settle(attempt, how)
-        note(f"{reply}")
+        reply = self.world.settle(attempt, replace(how, move=row))
         after = self.world.snapshot().executions.get(attempt.execution_id)
-        assert before == after or (after and after["seq"] != seq and self.was_handed_a_slot(attempt, before, after))
-
-    def was_handed_a_slot(self, attempt: ModelAttempt, before: Any, after: Any) -> bool:
-        """A zombie that ends frees its slot, and that slot may go to its own execution, which waits anew."""
-        return before["status"] == "pending" and after["status"] == "queued"
+        assert isinstance(reply, Fenced | Absent) or (isinstance(reply, Settled) and before is not None)
+        # the freed slot may go to its own execution, which waits anew
+        assert before == after or (before and after and (before["status"], after["status"]) == (PENDING, QUEUED))
 
     @precondition(lambda self: any(agent.old_incarnations for agent in self.model.agents.values()))
     @rule(which=one_of, generation=one_of)
@@ -367,6 +372,10 @@ class LedgerMachine(RuleBasedStateMachine):
     @property
     def waiting_attempts(self) -> list[ModelAttempt]:
         return [one for one in self.model.attempts.values() if not one.over and one.token is None]
+
+    @property
+    def live_attempts(self) -> list[ModelAttempt]:
+        return [one for one in self.model.attempts.values() if not one.over]
 
     @property
     def running_attempts(self) -> list[ModelAttempt]:

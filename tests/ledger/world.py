@@ -63,7 +63,7 @@ class World:
             events = self.ledger.client.xlen(self.ledger.keys.of("events"))
             again = self.ledger.run(operation)
             self._learn(again)
-            assert without_messages(again) == without_messages(reply)
+            assert without_messages(again) == without_messages(reply), (reply, again)
             assert self.ledger.client.xlen(self.ledger.keys.of("events")) == events
         return reply
 

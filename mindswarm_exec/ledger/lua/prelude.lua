@@ -66,7 +66,7 @@ end
 
 -- set(x, field, value): change a field
 local function set(x, field, value)
-  if x[field] == nil then x.fresh[field] = true end
+  if x[field] == nil and x.changes[field] == nil then x.fresh[field] = true end
   x[field] = value
   x.changes[field] = value
 end

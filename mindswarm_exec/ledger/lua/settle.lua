@@ -7,7 +7,7 @@
         "0" or "" · 13 counter to raise or "" · 14 delay (ms) before it may run again · 15 data of the event
         16, 17 guard of a sweep: a deadline's field and the value it was found due with; "", "" from an agent,
         whose attempt must not have been settled yet · 18+ field, value pairs to store
-  REPLY {"ok", status, next attempt or {}, wakes} · {"absent"} · {"fenced"} · {"refused", status}
+  REPLY {"ok", target state, next attempt or {}, wakes} · {"absent"} · {"fenced"} · {"refused", status}
   EMITS the row's event, once; for the next attempt execution.queued and execution.started
   TWICE the latest settlement is remembered with its nonce and successor: the same answer, no second effect.
   A sweep finds its guard gone and is refused.
@@ -56,7 +56,7 @@ if x.settled and guard_field == '' then
     end_zombie()
     local following = next_id ~= '' and load(next_id)
     local again = following and attempt_of(following) or {}
-    return { 'ok', x.status, again[3] == next_number and again or {}, WAKES }
+    return { 'ok', target, again[3] == next_number and again or {}, WAKES }
   end
 end
 if (x.nonce or '') ~= nonce or (guard_field == '' and is_over(x)) then
@@ -105,4 +105,4 @@ if ended then
   local result = x.result and #x.result <= 4096 and ' ' .. x.result or ''
   call('PUBLISH', key('ended', id), x.status .. result)
 end
-return { 'ok', x.status, following, WAKES }
+return { 'ok', target, following, WAKES }
