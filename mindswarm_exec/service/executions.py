@@ -90,6 +90,9 @@ class ExecutionService:
     async def start(self, request: StartRequest | None = None) -> Execution | None:
         """Accept an execution, and give it to an agent if one is free.
 
+        One that no registered agent could ever serve is accepted, and says so in `waiting_for`; why one waits
+        for agents that are merely busy is told by `get`.
+
         Without a request: begin the background work of an embedded engine (sweeps, where no beat runs), until
         `stop`. Beside a running beat it only looks on.
 
@@ -125,9 +128,9 @@ class ExecutionService:
             )
         )
         match reply:
-            case Accepted(wakes=wakes):
+            case Accepted(wakes=wakes, suitable_agents=suitable):
                 await self._publish(wakes)
-                return await self.get(execution_id)
+                return await self._answered(execution_id, explained=suitable == 0)
             case Existing(execution_id=earlier):
                 return await self.get(earlier)
             case AgentUnknown():
@@ -191,9 +194,7 @@ class ExecutionService:
 
     async def get(self, execution_id: str) -> Execution:
         """The execution as it is now; for a pending one with the reason why it waits."""
-        fields = await self._record(execution_id)
-        waits = await waiting_for(self._ledger, fields) if fields["status"] == PENDING else None
-        return execution_record(execution_id, fields, waits)
+        return await self._answered(execution_id, explained=True)
 
     async def list(
         self,
@@ -287,6 +288,13 @@ class ExecutionService:
                 raise UnknownExecution.of(execution_id)
             case Refused(status=found):
                 raise refusal(move, execution_id, found)
+
+    async def _answered(self, execution_id: str, *, explained: bool) -> Execution:
+        """The record; with the reason why it waits where that is asked for, or costs no look at the agents."""
+        fields = await self._record(execution_id)
+        explained = explained or fields.get("place") in ("delay", "concurrency")
+        waits = await waiting_for(self._ledger, fields) if explained and fields["status"] == PENDING else None
+        return execution_record(execution_id, fields, waits)
 
     async def _record(self, execution_id: str) -> Record:
         fields = await self._ledger.run(reads.execution(self._checked(execution_id)))
