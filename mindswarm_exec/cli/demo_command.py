@@ -42,10 +42,9 @@ def _run_within_bounds(demonstration: Demonstration) -> report.Outcome:
     """Run it with Ctrl-C and the hard bound in force."""
 
     def asked(count: int) -> None:
+        demonstration.stop.set()
         if count > 1:
             demonstration.kill()
-        else:
-            raise KeyboardInterrupt  # it stops everything on its way out
 
     def out_of_time() -> None:
         demonstration.kill()

@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import socket
+import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -84,10 +85,11 @@ class Stack:
     def logs(self) -> Path:
         return self.settings.data_dir / "logs"
 
-    def start(self) -> None:
+    def start(self, stop: threading.Event) -> None:
         """Start everything and return when the API answers. What was started is stopped if that fails.
 
         Raises:
+            KeyboardInterrupt: `stop` was set meanwhile.
             InvalidRequest: the API's port is taken, or an agent or setting is malformed.
             LedgerUnavailable: there is no ledger.
             ApiUnavailable: the API did not come up.
@@ -101,7 +103,7 @@ class Stack:
             self.agents = [self._agent(number, plan, environment) for number, plan in enumerate(self._plans)]
             for child in (*self.services, *self.agents):
                 child.start()
-            self._wait_until_ready()
+            self._wait_until_ready(stop)
         except BaseException:
             self.stop()
             raise
@@ -143,10 +145,12 @@ class Stack:
         for name in killed:
             self._tell(f"{name} did not end when asked and was killed")
 
-    def _wait_until_ready(self) -> None:
+    def _wait_until_ready(self, stop: threading.Event) -> None:
         deadline = time.monotonic() + READY_SECONDS
         with ExecutionClient(self.url, api_key=self.settings.api_key) as client:
             while not _answers(client):
+                if stop.wait(0.1):
+                    raise KeyboardInterrupt
                 for child in (*self.services, *self.agents):
                     self._check(child)
                 api = self.services[0]
@@ -154,7 +158,6 @@ class Stack:
                     raise ApiUnavailable(f"the API {api.how_it_ended()}. Its log is {api.log}.")
                 if time.monotonic() > deadline:
                     raise ApiUnavailable(f"the API gave no answer in {READY_SECONDS:g} s. Its log is {api.log}.")
-                time.sleep(0.1)
 
     def _check(self, child: Child) -> None:
         if child.refuses_to_run():

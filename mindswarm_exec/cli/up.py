@@ -41,19 +41,17 @@ def up(agents: tuple[str, ...], port: int | None, data_dir: Path | None, as_json
 
 
 def _run_until_stopped(stack: Stack, screen: Screen) -> None:
-    stop, is_up = threading.Event(), threading.Event()
+    stop = threading.Event()
 
     def asked(count: int) -> None:
+        # never an exception out of a handler: between the start of a process and its record it would lose it
         stop.set()
         if count > 1:
             stack.kill()
-        elif not is_up.is_set():
-            raise KeyboardInterrupt  # out of the start, which then stops what it has started
 
     with on_stop(asked):
         _tell(screen, "starting", "starting …")
-        stack.start()
-        is_up.set()
+        stack.start(stop)
         try:
             _announce(stack, screen)
             while not stop.wait(LOOK_SECONDS):

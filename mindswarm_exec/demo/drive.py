@@ -51,11 +51,14 @@ class Demonstration:
         self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._ended = threading.Event()
         self._stack: Stack | None = None
+        #: set it to end the run early, in order
+        self.stop = threading.Event()
 
     def run(self) -> Outcome:
         """Survey, and answer what was found and how it went.
 
         Raises:
+            KeyboardInterrupt: `stop` was set meanwhile.
             MindSwarmError: something did not start, or the API stopped answering.
         """
         with tempfile.TemporaryDirectory(prefix="mindswarm-demo-", ignore_cleanup_errors=True) as directory:
@@ -64,7 +67,7 @@ class Demonstration:
             )
             agents = [AgentPlan(f"mindswarm_exec.demo.survey:{role}", name) for name, role in AGENTS.items()]
             self._stack = Stack(settings, agents, self._say, restart=False)
-            self._stack.start()
+            self._stack.start(self.stop)
             try:
                 return self._survey(self._stack)
             finally:
@@ -96,7 +99,7 @@ class Demonstration:
                 self._take_news()
                 self._kill_when_due(stack)
                 display.refresh()
-                time.sleep(ROUND_SECONDS)
+                self._pause(ROUND_SECONDS)
             display.refresh()
         with ExecutionClient(stack.url) as client:
             return self._judge(client)
@@ -113,7 +116,11 @@ class Demonstration:
                     raise ApiUnavailable(f"{child.name} {child.how_it_ended()}")
             if time.monotonic() > deadline:
                 raise ApiUnavailable(f"{', '.join(missing)} did not register within {REGISTER_SECONDS:g} s.")
-            time.sleep(0.1)
+            self._pause(0.1)
+
+    def _pause(self, seconds: float) -> None:
+        if self.stop.wait(seconds):
+            raise KeyboardInterrupt
 
     def _take_news(self) -> None:
         with suppress(queue.Empty):
