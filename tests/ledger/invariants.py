@@ -64,6 +64,7 @@ def check_places(snapshot: Snapshot) -> None:
         wanted = [record["place"]] if record["status"] == "pending" else []
         assert places[id] == wanted, (id, record["status"], places[id])
         assert record["status"] == "pending" or "place" not in record, record
+        assert record["status"] not in ("pending", "queued") or "intent_kind" not in record, "a wish is not obeyed"
 
 
 def check_derived_from_lanes(snapshot: Snapshot) -> None:

@@ -18,6 +18,7 @@ local freed
 if is_running(x) then
   call('PUBLISH', key('control', x.agent_id), 'cancel ' .. x.id .. '.' .. x.attempt)
   if force ~= '1' then
+    set(x, 'intent_error', failure)
     emit(x, 'execution.cancel_requested', data, true)
     save(x)
     return { 'ok', x.status, WAKES }

@@ -514,15 +514,15 @@ end
 -- withdraw_intent(x): the wish is gone, obeyed or not
 local function withdraw_intent(x)
   for _, field in ipairs({ 'kind', 'reason', 'requested_at_ms', 'acknowledged_at_ms', 'slot_released_at_ms',
-    'checkpoint_id' }) do
+    'checkpoint_id', 'error' }) do
     unset(x, 'intent_' .. field)
   end
 end
 
--- acknowledge(x): the wish is obeyed: no slot is held for x any more
-local function acknowledge(x)
+-- acknowledge(x, kept): the wish is obeyed; unless the slot is kept, none is held for x any more
+local function acknowledge(x, kept)
   set(x, 'intent_acknowledged_at_ms', ms(NOW))
-  set(x, 'intent_slot_released_at_ms', ms(NOW))
+  if not kept then set(x, 'intent_slot_released_at_ms', ms(NOW)) end
 end
 
 -- intend(x, kind, reason): record a wish, in place of any earlier one

@@ -3,7 +3,7 @@
   ARGV  1 execution_id · 2 nonce
   REPLY {"ok", status, wakes} · {"absent"} · {"refused", status}
   EMITS nothing: the attempt is the same
-  TWICE a second message is harmless: only one is claimed ]]
+  TWICE the second call finds the deadline moved and is refused; a second message would be harmless ]]
 local x = load(ARGV[1])
 if not x then return { 'absent' } end
 if not is_queued(x) or x.nonce ~= ARGV[2] or tonumber(x.delivery_at_ms) > NOW then return { 'refused', x.status } end

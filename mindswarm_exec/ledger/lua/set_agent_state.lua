@@ -3,7 +3,8 @@
   ARGV  1 entropy · 2 agent_id · 3 incarnation, or "" by an operator · 4 state · 5 "1" if it accepts work
         6 event or ""
   REPLY {"ok", state, wakes} · {"absent"} · {"fenced"} · {"refused", state}
-  EMITS the event, if the state changed
+  EMITS the event, if the state changed; execution.released for what it gives back
+        execution.queued for what it takes up, or for what another agent takes up
   Closing gives back at once what was queued for it and is not yet claimed: nothing is lost by it.
   TWICE the state is the same: no second event ]]
 local entropy, agent_id, incarnation, state, accepts, event = unpack(ARGV)

@@ -9,6 +9,7 @@
         whose attempt must not have been settled yet · 18+ field, value pairs to store
   REPLY {"ok", target state, next attempt or {}, wakes} · {"absent"} · {"fenced"} · {"refused", status}
   EMITS the row's event, once; for the next attempt execution.queued and execution.started
+        execution.paused or execution.cancelled if that was asked for and the row would let it wait again
   TWICE the latest settlement is remembered with its nonce and successor: the same answer, no second effect.
   A sweep finds its guard gone and is refused.
   Unless a sweep sends it, the slot is freed even if it was settled before, when it is still held under this
@@ -69,6 +70,18 @@ if not allows(row, x) then
   return { 'refused', x.status }
 end
 
+-- obey(): x was to wait again, but a pause or cancel was asked for while it ran: that is done now
+local function obey()
+  local wish = x.intent_kind == 'cancel' and MOVES.cancel or MOVES.pause
+  if wish == MOVES.cancel then
+    set(x, 'error', x.intent_error)
+    set(x, 'finished_at_ms', ms(NOW))
+    call('PUBLISH', key('ended', id), wish.target)
+  end
+  move(x, wish, '{"after":"' .. row_name .. '"}')
+  save(x)
+end
+
 local rate_changed = false
 if outcome ~= '' and agent_id ~= '' then
   local rate = success_rate(agent_id, x.task_type)
@@ -84,7 +97,7 @@ leave(x)
 clear_clocks(x)
 unset(x, 'claim_token')
 local freed = slot ~= 'keep' and agent_id ~= '' and not is_over(x) and free_slot(agent_id, attempt, nonce)
-if x.intent_kind then acknowledge(x) end
+if x.intent_kind then acknowledge(x, slot == 'keep') end
 if x.nonce then end_attempt(x, row_name) end
 move(x, row, data)
 local ended = not WATCHED[row.target] and row.target ~= MOVES.pause.target
@@ -93,7 +106,7 @@ save(x)
 return_permit(x, entropy)
 if row.target == MOVES.create.target then
   if tonumber(delay) > 0 then set(x, 'eligible_at_ms', ms(NOW + delay)) end
-  enter(x, entropy)
+  if x.intent_kind then obey() else enter(x, entropy) end
 end
 local following = freed and hand_on() or {}
 if rate_changed and not freed then fill(load_agent(agent_id), entropy) end
