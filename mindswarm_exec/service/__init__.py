@@ -38,15 +38,17 @@ async def open_services(url: str, settings: Settings, publisher: Publisher | Non
     ledger = AsyncLedger(client, settings)
     sweeping = connect_sync(url, settings)
     background = SweepsIfSilent(SyncLedger(sweeping, settings), publisher)
+    services = Services(
+        executions=ExecutionService(ledger, settings, publisher, background),
+        agents=AgentManager(ledger, publisher),
+        tasks=TaskService(ledger, settings),
+        events=EventService(EventLog(client, settings.namespace), settings),
+        keys=ApiKeys(ApiKeyStore(client, settings.namespace)),
+    )
     try:
-        yield Services(
-            executions=ExecutionService(ledger, settings, publisher, background),
-            agents=AgentManager(ledger, publisher),
-            tasks=TaskService(ledger, settings),
-            events=EventService(EventLog(client, settings.namespace), settings),
-            keys=ApiKeys(ApiKeyStore(client, settings.namespace)),
-        )
+        yield services
     finally:
-        await background.stop()
+        await services.events.stop()
+        await services.executions.stop()
         sweeping.close()
         await client.aclose()

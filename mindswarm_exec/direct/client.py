@@ -6,31 +6,30 @@ trip, in bulk far less; a result is waited for on a channel of its own.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import threading
 import time
-from collections.abc import Coroutine, Iterable, Iterator, Mapping
-from typing import Any, TypeVar
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 from pydantic import JsonValue, TypeAdapter, ValidationError
 from redis import exceptions
 
+from mindswarm_exec.direct.verbs import ServiceThread, ServiceVerbs
 from mindswarm_exec.errors import ExecutionNotCompleted, ResultNotReady, UnknownAgent, UnknownExecution, UnknownTask
 from mindswarm_exec.identifiers import Name, new_id
 from mindswarm_exec.ledger import reads
-from mindswarm_exec.ledger.faces import AsyncLedger, SyncLedger, connect_async, connect_sync, translated_errors
+from mindswarm_exec.ledger.faces import SyncLedger, connect_sync, translated_errors
 from mindswarm_exec.ledger.operations import Operation, Started
-from mindswarm_exec.ledger.replies import Accepted, AgentUnknown, Existing, TaskUnknown
+from mindswarm_exec.ledger.replies import Accepted, AgentUnknown, Existing, TaskUnknown, Wake
 from mindswarm_exec.lifecycle import COMPLETED, Status
 from mindswarm_exec.models.options import ExecutionOptions
-from mindswarm_exec.models.records import Execution, ExecutionHistory, ExecutionPage, QueueStatus
+from mindswarm_exec.models.records import Event, Execution
 from mindswarm_exec.models.validation import invalid_request
-from mindswarm_exec.service.executions import UNCHANGED, ExecutionService, Publisher
+from mindswarm_exec.service.executions import UNCHANGED, Publisher
 from mindswarm_exec.service.submission import start_operation, stored_json
 from mindswarm_exec.settings import Settings
 
-R = TypeVar("R")
 DEFAULTS = ExecutionOptions()
 OUTCOME = ("status", "result", "error")
 
@@ -60,6 +59,10 @@ class DirectHandle:
         """
         return self._client._await_result(self.execution_id, timeout)
 
+    def events(self) -> Iterator[Event]:
+        """Its events from the first that the stream keeps, each once, until it has ended."""
+        return self._client.execution_events(self.execution_id)
+
     def pause(self, reason: str = "") -> Execution:
         return self._client.pause(self.execution_id, reason)
 
@@ -73,7 +76,7 @@ class DirectHandle:
         return self._client.retry(self.execution_id, options)
 
 
-class DirectClient:
+class DirectClient(ServiceVerbs):
     """Submit, wait and control. Safe to share between threads; close it when done.
 
     Args:
@@ -84,11 +87,9 @@ class DirectClient:
 
     def __init__(self, url: str, settings: Settings | None = None, publisher: Publisher | None = None) -> None:
         self._settings = settings or Settings.from_environment()
-        self._url = url
         self._ledger = SyncLedger(connect_sync(url, self._settings), self._settings)
         self._publisher = publisher
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._service: ExecutionService | None = None
+        super().__init__(ServiceThread(url, self._settings, publisher))
         self._lock = threading.Lock()
         self._listeners: list[Any] = []
         self._known_names: set[str] = set()
@@ -104,8 +105,7 @@ class DirectClient:
         for listener in self._listeners:
             listener.close()
         self._ledger.client.close()
-        if self._loop is not None:
-            self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.close()
 
     # --- submit ------------------------------------------------------------------------------------------
 
@@ -147,32 +147,6 @@ class DirectClient:
         """A handle on an execution that was started elsewhere."""
         return DirectHandle(self, execution_id)
 
-    # --- look and control: the service's own verbs, called from a thread -----------------------------------
-
-    def get(self, execution_id: str) -> Execution:
-        return self._call(self._services().get(execution_id))
-
-    def list(self, **filters: Any) -> ExecutionPage:
-        return self._call(self._services().list(**filters))
-
-    def get_history(self, execution_id: str) -> ExecutionHistory:
-        return self._call(self._services().get_history(execution_id))
-
-    def get_queue_status(self, project_id: str | None = None) -> QueueStatus:
-        return self._call(self._services().get_queue_status(project_id))
-
-    def pause(self, execution_id: str, reason: str = "") -> Execution:
-        return self._call(self._services().pause(execution_id, reason))
-
-    def resume(self, execution_id: str, reason: str = "", checkpoint: Any = UNCHANGED) -> Execution:
-        return self._call(self._services().resume(execution_id, reason, checkpoint))
-
-    def cancel(self, execution_id: str, reason: str = "", force: bool = False) -> Execution:
-        return self._call(self._services().cancel(execution_id, reason, force))
-
-    def retry(self, execution_id: str, options: ExecutionOptions | None = None) -> Execution:
-        return self._call(self._services().retry(execution_id, options))
-
     # --- steps -------------------------------------------------------------------------------------------
 
     def _submission(
@@ -211,8 +185,7 @@ class DirectClient:
     ) -> DirectHandle:
         match reply:
             case Accepted(wakes=wakes):
-                if wakes and self._publisher is not None:
-                    self._call(self._publisher.publish(wakes))
+                self._publish(wakes)
                 return DirectHandle(self, execution_id)
             case Existing(execution_id=earlier):
                 return DirectHandle(self, earlier)
@@ -220,6 +193,11 @@ class DirectClient:
                 raise UnknownAgent.of(options.agent.agent_id or "")
             case TaskUnknown():
                 raise UnknownTask.of(task_id or "")
+
+    def _publish(self, wakes: Sequence[Wake]) -> None:
+        publisher = self._publisher
+        if wakes and publisher is not None:
+            self._thread.call(lambda _: publisher.publish(wakes))
 
     def _await_result(self, execution_id: str, timeout: float | None) -> Any:
         deadline = None if timeout is None else time.monotonic() + timeout
@@ -268,20 +246,6 @@ class DirectClient:
             return
         with self._lock:
             self._listeners.append(listener)
-
-    def _services(self) -> ExecutionService:
-        with self._lock:
-            if self._service is None:
-                self._loop = asyncio.new_event_loop()
-                threading.Thread(target=self._loop.run_forever, name="direct-client", daemon=True).start()
-                ledger = AsyncLedger(connect_async(self._url, self._settings), self._settings)
-                self._service = ExecutionService(ledger, self._settings, self._publisher)
-            return self._service
-
-    def _call(self, coroutine: Coroutine[Any, Any, R]) -> R:
-        self._services()
-        assert self._loop is not None
-        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
 
 
 def _options(given: ExecutionOptions | Mapping[str, Any] | None, more: Mapping[str, Any]) -> ExecutionOptions:

@@ -1,0 +1,193 @@
+"""The service's own verbs, called from a thread: everything of the client that is not in a hurry."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from typing import Any, TypeVar
+
+from mindswarm_exec.lifecycle import Status
+from mindswarm_exec.models.events import EventFilter, EventPage, Gap, TaskPage
+from mindswarm_exec.models.options import ExecutionOptions
+from mindswarm_exec.models.records import (
+    AgentRecord,
+    Event,
+    Execution,
+    ExecutionHistory,
+    ExecutionMetrics,
+    ExecutionPage,
+    MetricWindow,
+    QueueStatus,
+    Task,
+)
+from mindswarm_exec.service import Services, open_services
+from mindswarm_exec.service.executions import UNCHANGED, Publisher
+from mindswarm_exec.settings import Settings
+
+R = TypeVar("R")
+OLDEST = "0"
+
+
+class ServiceThread:
+    """The async services on an event loop of their own, made when first needed."""
+
+    def __init__(self, url: str, settings: Settings, publisher: Publisher | None) -> None:
+        self._context = open_services(url, settings, publisher)
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._services: Services | None = None
+
+    def call(self, verb: Callable[[Services], Coroutine[Any, Any, R]]) -> R:
+        """Await a verb of the services on their loop; raises what it raises."""
+        loop, services = self._ready()
+        return asyncio.run_coroutine_threadsafe(verb(services), loop).result()
+
+    def iterate(self, make: Callable[[Services], AsyncIterator[R]]) -> Iterator[R]:
+        """Iterate an async iterator of the services."""
+        loop, services = self._ready()
+        source = make(services)
+
+        async def following() -> R | None:
+            return await anext(source, None)
+
+        while (item := asyncio.run_coroutine_threadsafe(following(), loop).result()) is not None:
+            yield item
+
+    def close(self) -> None:
+        """Close the services and end the loop."""
+        with self._lock:
+            if self._loop is None:
+                return
+            closing = self._context.__aexit__(None, None, None)
+            asyncio.run_coroutine_threadsafe(_awaited(closing), self._loop).result()
+            _stop(self._loop)
+            self._loop = self._services = None
+
+    def _ready(self) -> tuple[asyncio.AbstractEventLoop, Services]:
+        with self._lock:
+            if self._loop is None or self._services is None:
+                self._loop = asyncio.new_event_loop()
+                threading.Thread(target=self._loop.run_forever, name="direct-client", daemon=True).start()
+                opening = _awaited(self._context.__aenter__())
+                self._services = asyncio.run_coroutine_threadsafe(opening, self._loop).result()
+            return self._loop, self._services
+
+
+def _stop(loop: asyncio.AbstractEventLoop) -> None:
+    loop.call_soon_threadsafe(loop.stop)
+
+
+async def _awaited(awaitable: Any) -> Any:
+    return await awaitable
+
+
+class ServiceVerbs:
+    """Look, control, agents, tasks and events; the names are those of `ExecutionClient`."""
+
+    def __init__(self, thread: ServiceThread) -> None:
+        self._thread = thread
+
+    # --- look and control --------------------------------------------------------------------------------
+
+    def get(self, execution_id: str) -> Execution:
+        return self._thread.call(lambda on: on.executions.get(execution_id))
+
+    def list(self, **filters: Any) -> ExecutionPage:
+        return self._thread.call(lambda on: on.executions.list(**filters))
+
+    def get_metrics(self, execution_id: str) -> ExecutionMetrics:
+        return self._thread.call(lambda on: on.executions.get_metrics(execution_id))
+
+    def get_window_metrics(self, window: str = "1h", group_by: str = "task_type") -> MetricWindow:
+        return self._thread.call(lambda on: on.executions.get_window_metrics(window, group_by))
+
+    def get_history(self, execution_id: str | None = None, **filters: Any) -> ExecutionHistory:
+        if execution_id is None:
+            return self._thread.call(lambda on: on.executions.list_history(**filters))
+        return self._thread.call(lambda on: on.executions.get_history(execution_id))
+
+    def get_queue_status(self, project_id: str | None = None) -> QueueStatus:
+        return self._thread.call(lambda on: on.executions.get_queue_status(project_id))
+
+    def pause(self, execution_id: str, reason: str = "") -> Execution:
+        return self._thread.call(lambda on: on.executions.pause(execution_id, reason))
+
+    def resume(self, execution_id: str, reason: str = "", checkpoint: Any = UNCHANGED) -> Execution:
+        return self._thread.call(lambda on: on.executions.resume(execution_id, reason, checkpoint))
+
+    def cancel(self, execution_id: str, reason: str = "", force: bool = False) -> Execution:
+        return self._thread.call(lambda on: on.executions.cancel(execution_id, reason, force))
+
+    def retry(self, execution_id: str, options: ExecutionOptions | None = None) -> Execution:
+        return self._thread.call(lambda on: on.executions.retry(execution_id, options))
+
+    # --- agents and tasks --------------------------------------------------------------------------------
+
+    def agents(self) -> Sequence[AgentRecord]:
+        return self._thread.call(lambda on: on.agents.list())
+
+    def agent(self, agent_id: str) -> AgentRecord:
+        return self._thread.call(lambda on: on.agents.get(agent_id))
+
+    def sleep_agent(self, agent_id: str) -> AgentRecord:
+        return self._thread.call(lambda on: on.agents.sleep(agent_id))
+
+    def wake_agent(self, agent_id: str) -> AgentRecord:
+        return self._thread.call(lambda on: on.agents.wake(agent_id))
+
+    def drain_agent(self, agent_id: str) -> AgentRecord:
+        return self._thread.call(lambda on: on.agents.drain(agent_id))
+
+    def create_task(self, title: str, **fields: Any) -> Task:
+        return self._thread.call(lambda on: on.tasks.create(title, **fields))
+
+    def get_task(self, task_id: str) -> Task:
+        return self._thread.call(lambda on: on.tasks.get(task_id))
+
+    def list_tasks(self, **filters: Any) -> TaskPage:
+        tasks, cursor = self._thread.call(lambda on: on.tasks.list(**filters))
+        return TaskPage(tasks=tuple(tasks), next_cursor=cursor)
+
+    def update_task(self, task_id: str, **changes: Any) -> Task:
+        return self._thread.call(lambda on: on.tasks.update(task_id, **changes))
+
+    def assign_task(self, task_id: str, assignee: str | None) -> Task:
+        return self._thread.call(lambda on: on.tasks.assign(task_id, assignee))
+
+    # --- events ------------------------------------------------------------------------------------------
+
+    def events(
+        self, from_event_id: str | None = None, *, on_gap: Callable[[Gap], None] | None = None, **filter_: Any
+    ) -> Iterator[Event]:
+        """Events as they happen, or from a cursor on ("0" is the oldest kept); without end."""
+        wanted = EventFilter.model_validate(filter_)
+
+        async def heard(on: Services) -> AsyncIterator[Event | Gap]:
+            await on.events.start()
+            subscription = on.events.subscribe(wanted, from_event_id)
+            try:
+                async for item in subscription:
+                    yield item
+            finally:
+                subscription.close()
+
+        for item in self._thread.iterate(heard):
+            if isinstance(item, Event):
+                yield item
+            elif on_gap is not None:
+                on_gap(item)
+
+    def event_history(self, *, limit: int = 100, cursor: str | None = None, **filter_: Any) -> EventPage:
+        """A page of the past."""
+        wanted = EventFilter.model_validate(filter_)
+        return self._thread.call(lambda on: on.events.get_history(wanted, limit, cursor))
+
+    def execution_events(self, execution_id: str) -> Iterator[Event]:
+        """The events of one execution from the first that the stream keeps, until it has ended."""
+        self.get(execution_id)
+        for event in self.events(OLDEST, execution_ids=(execution_id,)):
+            yield event
+            verb = event.event_type.partition(".")[2]
+            if verb in set(Status) and Status(verb).is_terminal:
+                return
