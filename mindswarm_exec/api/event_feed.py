@@ -16,7 +16,7 @@ from pydantic_core import to_json
 
 from mindswarm_exec.errors import InvalidRequest, NotFound
 from mindswarm_exec.models.events import EventFilter, EventSubscription, Gap
-from mindswarm_exec.service.events import Delivery, Subscription
+from mindswarm_exec.service.subscription import Delivery, Subscription
 
 if TYPE_CHECKING:
     from mindswarm_exec.service.events import EventService

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import secrets
 import time
 from collections.abc import Iterable
@@ -10,12 +11,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mindswarm_exec.errors import InvalidRequest, Unauthenticated
+from mindswarm_exec.identifiers import NAME_PATTERN
 
 if TYPE_CHECKING:
     from mindswarm_exec.ledger.api_keys import ApiKeyStore
 
 #: The project that stands for all of them; a key with it is an administrator's.
 EVERY_PROJECT = "*"
+_NAME = re.compile(NAME_PATTERN)
 _PREFIX = "msk_"
 
 
@@ -48,6 +51,8 @@ class ApiKeys:
         projects = frozenset(project_ids)
         if not projects:
             raise InvalidRequest("an API key needs at least one project; '*' stands for all of them.")
+        if odd := sorted(each for each in projects if each != EVERY_PROJECT and not _NAME.fullmatch(each)):
+            raise InvalidRequest(f"'{odd[0]}' is no project: a name of {NAME_PATTERN}, or '*' for all of them.")
         key = _PREFIX + secrets.token_urlsafe(32)
         await self._store.put(_digest(key), name, projects, int(time.time() * 1000))
         return key

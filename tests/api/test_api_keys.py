@@ -10,6 +10,9 @@ import redis
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
+from mindswarm_exec.api.keys import create_key, list_keys, revoke_key
+from mindswarm_exec.errors import InvalidRequest
+from mindswarm_exec.settings import Settings
 from tests.api.running_api import RunningApi
 
 
@@ -154,3 +157,21 @@ def test_a_websocket_without_a_key_is_refused_with_the_reason(guarded_api: Runni
         pass
     assert refused.value.response.status_code == 401
     assert b"unauthenticated" in bytes(refused.value.response.body or b"")
+
+
+def test_keys_are_made_and_revoked_beside_the_ledger(guarded_api: RunningApi) -> None:
+    settings = guarded_api.settings
+    key = create_key(settings, ["*"], "first")
+    headers = {"Authorization": f"Bearer {key}"}
+    assert httpx.get(f"{guarded_api.url}/metrics", headers=headers).status_code == 200
+    (known,) = list_keys(settings)
+    assert (known.name, known.opens_every_project) == ("first", True)
+    assert key not in str(known)
+    assert revoke_key(settings, known.key_id)
+    assert httpx.get(f"{guarded_api.url}/metrics", headers=headers).status_code == 401
+
+
+@pytest.mark.parametrize(("projects", "words"), [([], "at least one project"), (["a b"], "'a b' is no project")])
+def test_a_key_names_real_projects(settings: Settings, projects: list[str], words: str) -> None:
+    with pytest.raises(InvalidRequest, match=words):
+        create_key(settings, projects, "odd")

@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
-from mindswarm_exec.service import events
+from mindswarm_exec.service import subscription
 from tests.api.running_api import RunningApi
 from tests.event_writer import EventWriter
 from tests.eventually import eventually
@@ -148,7 +148,7 @@ def test_a_replay_comes_after_its_answer_and_goes_over_to_live_events(quiet: Wir
 def test_a_replay_joins_other_subscriptions_without_doubling_live_events(
     quiet: Wire, api: RunningApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(events, "PAGE", 3)
+    monkeypatch.setattr(subscription, "PAGE", 3)
     start(quiet, 10)
     with connected(api, "?events=off") as wire:
         wire.call("events.subscribe", event_types=["execution.*"], from_event_id="0")

@@ -11,8 +11,9 @@ from redis.asyncio import Redis
 from mindswarm_exec.ledger.event_log import START, EventLog
 from mindswarm_exec.models.events import EventFilter, Gap, describe, position, severity_of
 from mindswarm_exec.models.records import Event
-from mindswarm_exec.service import events
-from mindswarm_exec.service.events import EventService, Subscription
+from mindswarm_exec.service import events, subscription
+from mindswarm_exec.service.events import EventService
+from mindswarm_exec.service.subscription import Subscription
 from mindswarm_exec.settings import Settings
 from tests.event_writer import EventWriter
 from tests.eventually import eventually_async
@@ -46,11 +47,11 @@ async def service(client: Redis, namespace: str) -> AsyncIterator[EventService]:
     await service.stop()
 
 
-async def take(subscription: Subscription, count: int) -> list[Event | Gap]:
+async def take(reader: Subscription, count: int) -> list[Event | Gap]:
     """The next `count` items of a subscription that has not been read before."""
     found: list[Event | Gap] = []
     async with asyncio.timeout(5):
-        async for item in subscription:
+        async for item in reader:
             found.append(item)
             if len(found) == count:
                 break
@@ -73,30 +74,30 @@ async def heard(service: EventService, event_id: str) -> None:
 async def test_a_subscription_hears_what_happens_after_it(service: EventService, writer: EventWriter) -> None:
     before = await writer.append()
     await heard(service, before)
-    subscription = service.subscribe(EVERYTHING)
+    reader = service.subscribe(EVERYTHING)
     after = await writer.append_many(3)
-    assert ids(await take(subscription, 3)) == after
+    assert ids(await take(reader, 3)) == after
 
 
 async def test_replay_goes_over_to_live_events_without_gap_or_double(
     service: EventService, writer: EventWriter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(events, "PAGE", 7)
+    monkeypatch.setattr(subscription, "PAGE", 7)
     written = await writer.append_many(40)
-    subscription = service.subscribe(EVERYTHING, from_event_id=written[4])
+    reader = service.subscribe(EVERYTHING, from_event_id=written[4])
 
     async def write_on() -> list[str]:
         return await writer.append_many(150)
 
     writing = asyncio.create_task(write_on())
-    found = await take(subscription, 35 + 150)
+    found = await take(reader, 35 + 150)
     assert ids(found) == written[5:] + await writing
 
 
 async def test_many_replays_at_different_places_each_join_live_events_exactly(
     service: EventService, writer: EventWriter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(events, "PAGE", 5)
+    monkeypatch.setattr(subscription, "PAGE", 5)
     written = await writer.append_many(30)
     readers = [
         asyncio.create_task(take(service.subscribe(EVERYTHING, from_event_id=written[start]), 29 - start + 60))
@@ -110,7 +111,7 @@ async def test_many_replays_at_different_places_each_join_live_events_exactly(
 async def test_a_reader_too_slow_is_told_where_to_resume_and_the_others_miss_nothing(
     service: EventService, writer: EventWriter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(events, "MOST_BUFFERED", 10)
+    monkeypatch.setattr(subscription, "MOST_BUFFERED", 10)
     first = await writer.append()
     await heard(service, first)
     slow, quick = service.subscribe(EVERYTHING), service.subscribe(EVERYTHING)
@@ -128,11 +129,11 @@ async def test_a_reader_too_slow_is_told_where_to_resume_and_the_others_miss_not
 async def test_a_slow_readers_buffer_is_bounded_in_bytes(
     service: EventService, writer: EventWriter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(events, "MOST_BUFFERED_BYTES", 5_000)
-    subscription = service.subscribe(EVERYTHING)
+    monkeypatch.setattr(subscription, "MOST_BUFFERED_BYTES", 5_000)
+    reader = service.subscribe(EVERYTHING)
     written = await writer.append_many(10, data={"text": "x" * 1000})
     await heard(service, written[-1])
-    assert ids(await take(subscription, 3)) == ["gap slow", *written[8:]]
+    assert ids(await take(reader, 3)) == ["gap slow", *written[8:]]
 
 
 async def test_a_cursor_older_than_the_stream_is_told_so_and_given_the_oldest(
@@ -154,13 +155,13 @@ async def test_a_cursor_from_a_stream_that_is_gone_is_told_so(service: EventServ
 
 
 async def test_live_readers_learn_that_the_stream_starts_anew(service: EventService, writer: EventWriter) -> None:
-    subscription = service.subscribe(EVERYTHING)
+    reader = service.subscribe(EVERYTHING)
     future = await writer.append(event_id="99999999999999-0")
     await heard(service, future)
     await writer.client.delete(writer.stream)
     await heard(service, START)
     after = await writer.append()
-    assert ids(await take(subscription, 2)) == ["gap reset", after]
+    assert ids(await take(reader, 2)) == ["gap reset", after]
 
 
 async def test_filters_choose_by_type_ids_and_severity(service: EventService, writer: EventWriter) -> None:
@@ -220,14 +221,24 @@ async def test_one_call_for_history_looks_at_a_bounded_number_of_events(
     assert [event.event_id for event in second.events] == [rare]
 
 
+async def test_a_closed_subscription_comes_to_its_end(service: EventService, writer: EventWriter) -> None:
+    reader = service.subscribe(EVERYTHING)
+    reading = asyncio.create_task(take(reader, 99))
+    written = await writer.append()
+    await heard(service, written)
+    reader.close()
+    reader.close()
+    assert ids(await reading) == [written]
+
+
 async def test_a_service_starts_and_stops_more_than_once(service: EventService, writer: EventWriter) -> None:
     await service.start()
     await service.stop()
     await service.stop()
     await service.start()
-    subscription = service.subscribe(EVERYTHING)
+    reader = service.subscribe(EVERYTHING)
     written = await writer.append()
-    assert ids(await take(subscription, 1)) == [written]
+    assert ids(await take(reader, 1)) == [written]
 
 
 def test_each_event_has_a_severity_and_a_sentence() -> None:
