@@ -21,6 +21,7 @@ Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 ExecutionId = Annotated[str, StringConstraints(pattern=UUID_PATTERN)]
 
 _UUID = re.compile(UUID_PATTERN)
+_NONCE = re.compile(r"[0-9a-f]{32}")
 
 
 def new_id() -> str:
@@ -39,6 +40,10 @@ def is_id(text: str) -> bool:
 def new_nonce() -> str:
     """Make a nonce: 128 random bits as 32 hexadecimal digits."""
     return secrets.token_hex(16)
+
+
+def is_nonce(text: str) -> bool:
+    return _NONCE.fullmatch(text) is not None
 
 
 def attempt_id(execution_id: str, attempt: int) -> str:

@@ -28,8 +28,9 @@ from mindswarm_exec.ledger.replies import Attempt
 from mindswarm_exec.settings import Settings
 from workers.engine import UnifiedTaskEngine
 from workers.membership import Membership
+from workers.nonsense import drop_quietly
 from workers.outcome import Outcome
-from workers.wake_message import render
+from workers.wake_message import render, wakes
 
 log = logging.getLogger(__name__)
 
@@ -139,7 +140,9 @@ class AgentProcess:
             worker_prefetch_multiplier=0,  # only as many messages are sent as there are slots
             worker_enable_remote_control=True,
         )
-        self.app.task(self.engine.run, name=RUN_TASK, ignore_result=True, send_events=False, trail=False)
+        drop_quietly(self.app)
+        wake = wakes(self.engine.run)
+        self.app.task(wake, name=RUN_TASK, ignore_result=True, send_events=False, trail=False, typing=False)
         process = self
 
         class Join(bootsteps.StartStopStep):  # type: ignore[misc]

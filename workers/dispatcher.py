@@ -28,13 +28,14 @@ from mindswarm_exec.celery_app import (
     sweep_queue,
 )
 from mindswarm_exec.embedded import ledger_url
-from mindswarm_exec.errors import LedgerUnavailable, MindSwarmError
+from mindswarm_exec.errors import InvalidRequest, LedgerUnavailable, MindSwarmError
 from mindswarm_exec.ledger.faces import AsyncLedger, SyncLedger, connect_async, connect_sync
 from mindswarm_exec.models.options import StartRequest
 from mindswarm_exec.models.validation import invalid_request
 from mindswarm_exec.service.executions import ExecutionService
 from mindswarm_exec.settings import Settings
 from scheduler.sweeps import Sweeper
+from workers.nonsense import drop_quietly
 
 log = logging.getLogger(__name__)
 
@@ -48,8 +49,10 @@ class FrontDoor:
         ledger = AsyncLedger(connect_async(url, settings), settings)
         self._service = ExecutionService(ledger, settings, publisher)
 
-    def start(self, **params: Any) -> dict[str, Any]:
+    def start(self, *args: Any, **params: Any) -> dict[str, Any]:
         """Accept an execution; the answer is the Execution, or {"error": {"code", "message", …}}."""
+        if args:
+            return _refused(InvalidRequest(f"{START_TASK} takes its params by name: send them as kwargs."))
         try:
             request = StartRequest.model_validate(params)
             execution = asyncio.run_coroutine_threadsafe(self._service.start(request), self._loop).result()
@@ -77,6 +80,7 @@ class DispatcherProcess:
         self.app.conf.update(
             worker_pool="threads", worker_concurrency=4, worker_prefetch_multiplier=4, result_backend=_backend(url)
         )
+        drop_quietly(self.app)
         front_door = FrontDoor(url, settings, publisher)
         # answers are kept for those who ask for them; ticks leave none
         self.app.task(front_door.start, name=START_TASK, ignore_result=False, typing=False)

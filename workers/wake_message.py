@@ -7,11 +7,17 @@ agent's queue in the same step: there is no moment at which the one is done and 
 from __future__ import annotations
 
 import json
+import logging
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from celery import Celery
 
 from mindswarm_exec.celery_app import RUN_TASK
+from mindswarm_exec.identifiers import is_id, is_nonce
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,3 +50,16 @@ def render(app: Celery, queue: str) -> WakeMessage:
         },
     }
     return WakeMessage(queue, json.dumps(envelope).replace('"@PRIORITY@"', "@PRIORITY@"))
+
+
+def wakes(run: Callable[[str, str], None]) -> Callable[..., None]:
+    """The Celery task that such a message calls: `run`, if the arguments are an execution's id and a nonce."""
+
+    def wake(*args: Any, **kwargs: Any) -> None:
+        match args:
+            case (str(execution_id), str(nonce)) if is_id(execution_id) and is_nonce(nonce) and not kwargs:
+                run(execution_id, nonce)
+            case _:
+                log.error("a message was dropped: it names no attempt", extra={"action": "wake"})
+
+    return wake

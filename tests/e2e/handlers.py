@@ -168,3 +168,8 @@ class Order(BaseModel):
 def typed(ctx: SyncExecutionContext, payload: Order) -> Order:
     note("typed", ctx.execution_id)
     return payload
+
+
+#: The same handlers behind many slots.
+wide = Agent("wide", max_concurrent=20)
+wide.handlers.update(agent.handlers)

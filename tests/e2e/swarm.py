@@ -29,6 +29,7 @@ T = TypeVar("T")
 
 ROOT = Path(__file__).parents[2]
 HANDLERS = "tests.e2e.handlers:agent"
+WIDE = "tests.e2e.handlers:wide"
 #: Short periods, so that a test of a lost agent takes seconds; the proportions are those of the defaults.
 FAST = {
     "MINDSWARM_NAMESPACE": "swarm",
