@@ -17,6 +17,8 @@ from mindswarm_exec.cli import exits, lifeline
 FIRST_DELAY_SECONDS, LAST_DELAY_SECONDS = 0.5, 30.0
 #: A child that lived this long has recovered: its next restart is its first again.
 RECOVERED_SECONDS = 60.0
+#: The exit code of an agent whose name another process has taken: started again it would take it back, for ever.
+NAME_TAKEN = 76
 #: How often a stop looks whether a child has ended.
 POLL_SECONDS = 0.05
 #: Of a log that is searched for its last line.
@@ -48,7 +50,7 @@ class Child:
     def start(self) -> None:
         """Start the process. Its output goes to its log; it hears no Ctrl-C, and it ends if this process does."""
         reading, self._lifeline = os.pipe()
-        environment = {**self.environment, lifeline.VARIABLE: str(reading), "PYTHONUNBUFFERED": "1"}
+        ours = {lifeline.VARIABLE: str(reading), "PYTHONUNBUFFERED": "1", "MINDSWARM_TRACEBACK": "1"}
         try:
             with self.log.open("ab") as log:
                 self.process = subprocess.Popen(  # noqa: S603  # our own subcommand
@@ -57,7 +59,7 @@ class Child:
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
-                    env=environment,
+                    env={**self.environment, **ours},
                     pass_fds=(reading,),
                     start_new_session=True,
                 )
@@ -69,6 +71,9 @@ class Child:
         """Restart the process if it has ended and its delay has passed; answer a line when there is news."""
         if self.is_alive or self.process is None:
             return None
+        if self.process.poll() == NAME_TAKEN:
+            self.forget()
+            return f"{self.name} has ended: another process has its name; it is not started again"
         if self.restart_at is None:
             if now - self.started_at > RECOVERED_SECONDS:
                 self.restarts = 0

@@ -8,6 +8,7 @@ import threading
 from pathlib import Path
 
 import click
+from rich.constrain import Constrain
 from rich.text import Text
 
 from mindswarm_exec.cli import exits
@@ -16,14 +17,17 @@ from mindswarm_exec.cli.screen import Screen
 from mindswarm_exec.cli.stop_signals import on_stop
 from mindswarm_exec.demo import report
 from mindswarm_exec.demo.drive import AGENTS, HARD_SECONDS, VICTIM, Demonstration
-from mindswarm_exec.demo.plan import MAX_FILES, Plan, plan_survey
+from mindswarm_exec.demo.plan import MAX_BYTES, MAX_FILES, Plan, plan_survey, share_of_this_machine
+
+#: Columns. Wider lines than these are hard to follow.
+REPORT_WIDTH = 120
 
 
 @click.command()
 @click.argument("path", required=False, type=click.Path(exists=True, path_type=Path))
-@click.option("--files", type=click.IntRange(1, 5000), default=MAX_FILES, help=f"At most; default {MAX_FILES}.")
+@click.option("--files", type=click.IntRange(1, 5000), help=f"At most; default {MAX_FILES}, fewer on slow machines.")
 @json_option
-def demo(path: Path | None, files: int, as_json: bool) -> int:
+def demo(path: Path | None, files: int | None, as_json: bool) -> int:
     """Survey a tree of Python code with four agents, killing one of them on the way.
 
     PATH is a directory or a file; without it, the standard library of this Python. Everything runs in a
@@ -31,10 +35,12 @@ def demo(path: Path | None, files: int, as_json: bool) -> int:
     execution completed exactly once.
     """
     screen = Screen(as_json)
-    plan = plan_survey(path or Path(sysconfig.get_path("stdlib")), max_files=files)
+    share = 1.0 if files else share_of_this_machine()
+    root = path or Path(sysconfig.get_path("stdlib"))
+    plan = plan_survey(root, files or round(MAX_FILES * share), round(MAX_BYTES * share))
     screen.note(_introduction(plan))
     outcome = _run_within_bounds(Demonstration(plan, screen.err if as_json else screen.out))
-    screen.document(report.document(outcome), lambda: report.render(outcome))
+    screen.document(report.document(outcome), lambda: Constrain(report.render(outcome), REPORT_WIDTH))
     return exits.ENDED.code if outcome.objections else exits.OK.code
 
 

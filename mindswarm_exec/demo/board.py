@@ -89,7 +89,8 @@ class Board:
         """Take in one event. The same event twice, or an old one after a newer, changes nothing."""
         execution_id, agent_id = event.context.execution_id, event.context.agent_id
         if execution_id is None:
-            self._apply_to_agent(event, at_seconds)
+            if event.event_type == "agent.offline":
+                self.tell(at_seconds, f"{agent_id} is offline: its lease was not renewed", "bold red")
             return
         state = _STATE_AFTER.get(event.event_type)
         if state is not None and self.states.get(execution_id) not in TERMINAL:
@@ -131,11 +132,3 @@ class Board:
                 self.tell(at_seconds, f"completed on {agent_id} instead: {subject}", "bold green")
         elif state in TERMINAL:
             self.tell(at_seconds, f"{state.value}: {subject}", "bold red")
-
-    def _apply_to_agent(self, event: Event, at_seconds: float) -> None:
-        agent_id = event.context.agent_id
-        match event.event_type:
-            case "agent.registered":
-                self.tell(at_seconds, f"{agent_id} has registered", "green")
-            case "agent.offline":
-                self.tell(at_seconds, f"{agent_id} is offline: its lease was not renewed", "bold red")

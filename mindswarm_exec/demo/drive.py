@@ -24,7 +24,6 @@ from mindswarm_exec.demo.plan import PROJECT, Plan, submissions
 from mindswarm_exec.demo.report import Outcome
 from mindswarm_exec.demo.verdict import moved, objections
 from mindswarm_exec.errors import ApiUnavailable, MindSwarmError
-from mindswarm_exec.models.records import AgentRecord, QueueStatus
 from mindswarm_exec.settings import Settings
 
 #: The agents: two share the heavy role, so that one can take over from the other.
@@ -35,7 +34,7 @@ KILL_FROM, KILL_BY = 0.4, 0.6
 #: Shorter than the default of 15 s, so that the takeover can be watched.
 LEASE_SECONDS = 6.0
 #: Seconds for all agents to register, for the survey itself, and for everything with start and clean-up.
-REGISTER_SECONDS, SURVEY_SECONDS, HARD_SECONDS = 40.0, 85.0, 116.0
+REGISTER_SECONDS, SURVEY_SECONDS, HARD_SECONDS = 40.0, 95.0, 116.0
 #: Seconds between two looks at agents and queue, and between two rounds of the main loop.
 POLL_SECONDS, ROUND_SECONDS = 0.7, 0.05
 
@@ -67,7 +66,8 @@ class Demonstration:
             )
             agents = [AgentPlan(f"mindswarm_exec.demo.survey:{role}", name) for name, role in AGENTS.items()]
             self._stack = Stack(settings, agents, self._say, restart=False)
-            self._stack.start(self.stop)
+            with self._console.status("starting Valkey, the API, a dispatcher, beat and four agents"):
+                self._stack.start(self.stop)
             try:
                 return self._survey(self._stack)
             finally:
@@ -88,7 +88,8 @@ class Demonstration:
     def _survey(self, stack: Stack) -> Outcome:
         with ExitStack() as open_things:
             client = open_things.enter_context(ExecutionClient(stack.url))
-            self._await_agents(client, stack)
+            with self._console.status("waiting for the agents"):
+                self._await_agents(client, stack)
             self._say(
                 f"{len(AGENTS)} agents are ready after {self.elapsed():.0f} s; the lease is {LEASE_SECONDS:g} s"
             )
@@ -100,6 +101,7 @@ class Demonstration:
                 self._kill_when_due(stack)
                 display.refresh()
                 self._pause(ROUND_SECONDS)
+            self._look(client)
             display.refresh()
         with ExecutionClient(stack.url) as client:
             return self._judge(client)
@@ -107,7 +109,7 @@ class Demonstration:
     def _await_agents(self, client: ExecutionClient, stack: Stack) -> None:
         deadline = time.monotonic() + REGISTER_SECONDS
         while True:
-            awake = {agent.agent_id for agent in _agents(client) if agent.state == "awake"}
+            awake = {agent.agent_id for agent in client.agents() if agent.state == "awake"}
             missing = [name for name in AGENTS if name not in awake]
             if not missing:
                 return
@@ -126,6 +128,11 @@ class Demonstration:
         with suppress(queue.Empty):
             while True:
                 self._inbox.get_nowait()()
+
+    def _look(self, client: ExecutionClient) -> None:
+        """Bring the board up to date for its last picture."""
+        self._take_news()
+        self.board.poll(client.agents(), client.get_queue_status(PROJECT))
 
     def _kill_when_due(self, stack: Stack) -> None:
         board = self.board
@@ -169,9 +176,7 @@ class Demonstration:
 
     def _poll(self, client: ExecutionClient) -> None:
         while not self._ended.wait(POLL_SECONDS):
-            agents = _agents(client)
-            status = QueueStatus.model_validate(client.call("mindswarm.execution.getQueueStatus", project_id=PROJECT))
-            self._inbox.put(partial(self.board.poll, agents, status))
+            self._inbox.put(partial(self.board.poll, client.agents(), client.get_queue_status(PROJECT)))
 
     def _hear(self, client: ExecutionClient) -> None:
         for event in client.events(from_event_id="0"):
@@ -181,11 +186,6 @@ class Demonstration:
 
     def _say(self, line: str) -> None:
         self._console.print(f"  {line}", style="dim", soft_wrap=True)
-
-
-def _agents(client: ExecutionClient) -> list[AgentRecord]:
-    answer = client.call("mindswarm.agent.list")
-    return [AgentRecord.model_validate(agent) for agent in answer["agents"]]
 
 
 def _child(stack: Stack, name: str) -> Child:

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import os
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mindswarm_exec.demo.metrics import functions_of, measure
+from mindswarm_exec.demo.source import count_lines, read_source
 from mindswarm_exec.errors import InvalidRequest
 
 TASK_TYPES = ("survey.metrics", "survey.lint", "survey.coverage")
 PROJECT = "survey"
 
-#: Bounds of one survey, so that it ends within a minute on two slow cores.
+#: Bounds of one survey, so that it ends within a minute on two cores.
 MAX_FILES, MAX_BYTES = 600, 12 << 20
+#: Seconds of CPU that the reference may take before a survey is made smaller; a machine of 2020 takes half.
+REFERENCE_SECONDS = 0.35
+LEAST_SHARE = 0.1
 
 #: Priorities by what a file is: the largest tenth first, tests last.
 HIGH, NORMAL, LOW = 7, 5, 2
@@ -63,6 +70,19 @@ def plan_survey(root: Path, max_files: int = MAX_FILES, max_bytes: int = MAX_BYT
         for path in chosen
     )
     return Plan(base, tuple(files), len(sizes))
+
+
+def share_of_this_machine() -> float:
+    """The share of a full survey that fits this machine, from LEAST_SHARE to 1: measured on one known file."""
+    began = time.thread_time()
+    source = read_source(Path(argparse.__file__))
+    assert source.tree is not None
+    count_lines(source.text)
+    for name, function in functions_of(source.tree):
+        measure(name, function)
+    speed = REFERENCE_SECONDS / max(1e-6, time.thread_time() - began)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(LEAST_SHARE, min(1.0, speed * min(1.0, cores / 2)))
 
 
 def choose(base: Path, sizes: Mapping[Path, int], max_files: int, max_bytes: int) -> list[Path]:

@@ -169,7 +169,7 @@ def _engine(outcome: Outcome) -> Iterator[RenderableType]:
     yield _titled("By priority", _times(timings.times_by_priority(found), lambda name: cells.priority(int(name))))
     yield _titled("By agent", _agents(timings.work_by_agent(found), outcome.killed, span))
     if outcome.killed:
-        yield _titled(f"Attempts lost with {outcome.killed}, and where they were run again", _moved(outcome.moved))
+        yield _titled(f"Work taken back from {outcome.killed}, and where it was done", _moved(outcome.moved))
 
 
 def _times(rows: Sequence[timings.Times], shown: Any) -> Table:
@@ -204,7 +204,7 @@ def _verdict(outcome: Outcome) -> Iterator[RenderableType]:
     yield Text("")
     count = len(outcome.executions)
     if not outcome.objections:
-        lost = f", {len(outcome.moved)} of them after a lost attempt" if outcome.moved else ""
+        lost = f", {len(outcome.moved)} of them on a second attempt" if outcome.moved else ""
         yield Text(f"✔ all {count:,} executions completed exactly once{lost}", style="bold green")
         return
     yield Text(

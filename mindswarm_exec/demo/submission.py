@@ -13,7 +13,7 @@ from mindswarm_exec.models.records import Execution, ExecutionHistory, Execution
 T = TypeVar("T")
 
 #: Calls in one JSON-RPC batch.
-BATCH = 50
+BATCH = 100
 #: Executions in one page of the listing; each brings its result.
 PAGE = 200
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from mindswarm_exec.models.records import Execution, HistoryEntry
 
 COMPLETED = "execution.completed"
-STARTED = "execution.started"
 RELEASED = "execution.released"
+RETRIED = "execution.retry_scheduled"
 
 Histories = Mapping[str, Sequence[HistoryEntry]]
 
@@ -39,8 +39,7 @@ def objections(expected: Sequence[str], found: Sequence[Execution], histories: H
 
 
 def moved(found: Sequence[Execution], histories: Histories) -> list[Moved]:
-    """Every execution with an attempt that was lost, with the agent that lost it first and the one it ended on."""
-    lost = [execution for execution in found if execution.lost_attempts]
+    """Every execution that was taken back, with the agent that it was first taken from and the one it ended on."""
     return [
         Moved(
             execution.execution_id,
@@ -49,7 +48,8 @@ def moved(found: Sequence[Execution], histories: Histories) -> list[Moved]:
             _lost_by(histories.get(execution.execution_id, ())),
             execution.agent_id,
         )
-        for execution in lost
+        for execution in found
+        if any(entry.event_type == RELEASED for entry in histories.get(execution.execution_id, ()))
     ]
 
 
@@ -69,8 +69,9 @@ def _objections_to(execution: Execution, history: Sequence[HistoryEntry]) -> lis
         told.append(f"{name} has {completions} completed events, not 1")
     if [entry.seq for entry in history] != sorted({entry.seq for entry in history}):
         told.append(f"{name} has a record that is out of order")
-    if execution.attempt != 1 + execution.lost_attempts + execution.failed_attempts:
-        told.append(f"{name} took {execution.attempt} attempts, of which {execution.lost_attempts} were lost")
+    given_up = sum(entry.event_type in (RELEASED, RETRIED) for entry in history)
+    if execution.attempt != 1 + given_up:
+        told.append(f"{name} took {execution.attempt} attempts, of which {given_up} were given up")
     return told
 
 

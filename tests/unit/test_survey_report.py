@@ -118,7 +118,7 @@ def test_nothing_speaks_against_executions_that_completed_once() -> None:
         ({"status": Status.FAILED}, ("created", "failed"), "is failed, not completed"),
         ({}, ("created", "completed", "completed"), "2 completed events"),
         ({}, (), "0 completed events"),
-        ({"attempt": 2}, ("created", "completed"), "2 attempts, of which 0"),
+        ({"attempt": 2}, ("created", "completed"), "2 attempts, of which 0 were given up"),
     ],
 )
 def test_whatever_is_not_one_completion_is_objected_to(given: dict[str, Any], types: Any, words: str) -> None:
