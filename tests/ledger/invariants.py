@@ -152,7 +152,7 @@ def check_classes(snapshot: Snapshot, model: Model) -> None:
     classes = set(snapshot.only("classes"))
     assert set(snapshot.families["class"]) == classes
     agents = list(candidates(snapshot, model))
-    met = {class_id: {agent.agent_id for agent in agents if suits(model.demands[class_id], agent)} for class_id in classes}
+    met = {id: {agent.agent_id for agent in agents if suits(model.demands[id], agent)} for id in classes}
     assert snapshot.families["suitable"] == {class_id: names for class_id, names in met.items() if names}
     served: dict[str, set[str]] = {}
     for class_id, names in met.items():
@@ -201,7 +201,10 @@ def check_deadlines(snapshot: Snapshot) -> None:
 
 
 def check_histories(snapshot: Snapshot, model: Model) -> None:
-    """The events of an execution are gapless from 1 and walk through MOVES to its status; the record keeps its moves."""
+    """The events of an execution are gapless from 1 and walk through MOVES to its status.
+
+    Its record keeps the moves among them.
+    """
     for id, record in snapshot.executions.items():
         events = model.executions[id].events
         assert [event.seq for event in events] == list(range(1, len(events) + 1)), events

@@ -7,137 +7,32 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
-from datetime import timedelta
 from typing import Any
 
-from hypothesis import HealthCheck, Phase, settings
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import initialize, precondition, rule, run_state_machine_as_test
 
-from mindswarm_exec.identifiers import new_nonce
+from mindswarm_exec.identifiers import attempt_id, new_nonce
 from mindswarm_exec.ledger import operations
-from mindswarm_exec.ledger.replies import (
-    Absent,
-    Claimed,
-    Done,
-    Due,
-    Expired,
-    Fenced,
-    LostAttempt,
-    Offline,
-    Refused,
-    Renewed,
-    Reported,
-    Settled,
-    Taken,
-)
-from mindswarm_exec.lifecycle import CANCEL, MOVES, PAUSE, PENDING, QUEUED, RESUME, RETRY, RUNNING, Move, Status
-from mindswarm_exec.settings import Settings
+from mindswarm_exec.ledger.replies import Absent, DueExecution, Expired, Fenced, Offline, Refused, Renewed, Settled
+from mindswarm_exec.lifecycle import MOVES, PENDING, QUEUED, RUNNING, Move
+from mindswarm_exec.service.sweeps import step_for
 from tests.ledger import drawing
-from tests.ledger.invariants import check_all
-from tests.ledger.model import ModelAttempt
-from tests.ledger.sweep import operations_for, zombie_of
-from tests.ledger.world import RETENTION_MS, World
+from tests.ledger.machine import Machine, one_of, pick, twice
+from tests.ledger.rules_of_work import Submitters, Workers
+from tests.ledger.world import RETENTION_MS
 
 EXAMPLES = int(os.environ.get("MINDSWARM_TEST_EXAMPLES", "0"))
 
-twice = st.booleans()
-one_of = st.integers(0, 10_000)
 
-
-def pick(members: list[Any], number: int) -> Any:
-    return members[number % len(members)]
-
-
-class LedgerMachine(RuleBasedStateMachine):
-    """Each rule is one actor doing one thing."""
-
-    def __init__(self, url: str, namespace: str) -> None:
-        super().__init__()
-        self.world = World(url, Settings(namespace=namespace))
-        self.model = self.world.model
-        #: what processes that are gone left behind, not yet settled
-        self.lost: list[tuple[str, LostAttempt]] = []
-        #: what an earlier sweep found and has not yet acted on
-        self.found: Due | None = None
-        #: settlements and controls that were answered, to be sent again
-        self.sent: list[tuple[Any, Any]] = []
-
-    def teardown(self) -> None:
-        self.world.close()
-
-    @invariant()
-    def every_promise_holds(self) -> None:
-        self.world.read_events()
-        check_all(self.world.snapshot(), self.model, self.world.settings)
+class Agents(Machine):
+    """Come, go and come again, under the same names."""
 
     @initialize(profiles=st.lists(drawing.profiles, min_size=1, max_size=2), slots=st.integers(1, 3))
     def some_agents_are_there(self, profiles: list[dict[str, Any]], slots: int) -> None:
         for agent_id, profile in zip(drawing.AGENTS, profiles, strict=False):
             self.register(agent_id, profile, slots, True)
-
-    # --- submitters --------------------------------------------------------------------------------------
-
-    @rule(task_type=drawing.task_types, options=drawing.options, count=st.integers(1, 3), twice=twice)
-    def submit(self, task_type: str, options: Any, count: int, twice: bool) -> None:
-        for _ in range(count):
-            self.world.submit(task_type, options, twice=twice)
-
-    @rule(options=drawing.options, key=st.sampled_from(["once", "only"]), twice=twice)
-    def submit_with_an_idempotency_key(self, options: Any, key: str, twice: bool) -> None:
-        self.world.submit("t", options, key, twice)
-
-    @rule(options=drawing.options, seconds=st.sampled_from(drawing.SECONDS))
-    def submit_for_later(self, options: Any, seconds: int) -> None:
-        start_at = self.world.now() + timedelta(seconds=seconds)
-        self.world.submit("t", options.model_copy(update={"start_at": start_at}))
-
-    @precondition(lambda self: self.executions)
-    @rule(which=one_of, twice=twice)
-    def pause(self, which: int, twice: bool) -> None:
-        id = pick(self.executions, which)
-        self.control(PAUSE, id, operations.pause(id, new_nonce(), "", "{}"), twice)
-
-    @precondition(lambda self: self.executions)
-    @rule(which=one_of, twice=twice)
-    def resume(self, which: int, twice: bool) -> None:
-        id = pick(self.executions, which)
-        before = self.world.snapshot().executions[id]
-        withdraws = before["status"] == RUNNING and before.get("intent_kind") == "pause"
-        operation = operations.resume(id, new_nonce(), "{}", {})
-        self.control(PAUSE if withdraws else RESUME, id, operation, twice)
-
-    @precondition(lambda self: self.executions)
-    @rule(which=one_of, force=st.booleans(), twice=twice)
-    def cancel(self, which: int, force: bool, twice: bool) -> None:
-        id = pick(self.executions, which)
-        record = self.world.snapshot().executions[id]
-        operation = operations.cancel(id, new_nonce(), "", force=force, error="{}", data="{}")
-        self.control(CANCEL, id, operation, twice)
-        if force and record["status"] == RUNNING:
-            self.model.zombies.add((record["agent_id"], f"{id}.{record['attempt']}", record["nonce"]))
-
-    @precondition(lambda self: self.executions)
-    @rule(which=one_of, twice=twice)
-    def retry(self, which: int, twice: bool) -> None:
-        id = pick(self.executions, which)
-        if self.control(RETRY, id, operations.retry(id, new_nonce(), "{}", {}), twice):
-            self.model.executions[id].retries += 1
-
-    def control(self, move: Move, id: str, operation: Any, twice: bool) -> bool:
-        """Send a control; it must be obeyed from the sources of its row, and else refused without a trace."""
-        before = self.world.snapshot().executions[id]
-        found = Status(before["status"])
-        reply = self.world.run(operation, twice)
-        after = self.world.snapshot().executions[id]
-        if found not in move.sources:
-            assert (reply, after) == (Refused(found), before)
-            return False
-        assert isinstance(reply, Done)
-        assert reply.status == after["status"]
-        return True
-
-    # --- agents ------------------------------------------------------------------------------------------
 
     @rule(
         agent_id=st.sampled_from(drawing.AGENTS),
@@ -149,34 +44,18 @@ class LedgerMachine(RuleBasedStateMachine):
         """A new process starts; a prompt one settles what the earlier one lost, and opens."""
         self.lost += [(agent_id, one) for one in self.world.register(agent_id, profile, slots)]
         if prompt:
-            self.settle_lost()
+            self.settle_what_was_lost()
             self.set_state(agent_id, "awake", False)
 
     @precondition(lambda self: self.lost)
     @rule()
     def settle_lost(self) -> None:
-        for agent_id, lost in self.lost:
-            self.world.settle_lost(agent_id, lost)
-        self.lost.clear()
+        self.settle_what_was_lost()
 
     @precondition(lambda self: self.model.agents)
     @rule(which=one_of, state=st.sampled_from(["awake", "awake", "draining", "sleeping", "offline"]), twice=twice)
     def agent_changes_its_state(self, which: int, state: str, twice: bool) -> None:
         self.set_state(pick(self.agents, which), state, twice)
-
-    def set_state(self, agent_id: str, state: str, twice: bool) -> None:
-        present = self.world.snapshot().agents.get(agent_id)
-        incarnation = self.model.agents[agent_id].incarnation
-        operation = operations.set_agent_state(
-            agent_id, incarnation, state, accepts_work=state == "awake", event=f"agent.{state}"
-        )
-        reply = self.world.run(operation, twice)
-        if present is None:
-            assert reply == Absent()
-        elif present["incarnation"] != incarnation:
-            assert reply == Fenced()
-        else:
-            assert reply.status == state
 
     @precondition(lambda self: self.model.agents)
     @rule(which=one_of, state=st.sampled_from(["awake", "draining", "sleeping"]), twice=twice)
@@ -207,54 +86,9 @@ class LedgerMachine(RuleBasedStateMachine):
             held = {f"{one.execution_id}.{one.number}": one.nonce for one in reply.held}
             assert held == self.world.snapshot().held(agent_id)
 
-    # --- attempts ----------------------------------------------------------------------------------------
 
-    @precondition(lambda self: self.waiting_attempts)
-    @rule(which=one_of, all_of_them=st.booleans(), twice=twice)
-    def claim(self, which: int, all_of_them: bool, twice: bool) -> None:
-        waiting = self.waiting_attempts
-        for attempt in waiting if all_of_them else [pick(waiting, which)]:
-            reply = self.world.claim(attempt, new_nonce(), twice)
-            assert isinstance(reply, Claimed)
-            assert reply.attempt.nonce == attempt.nonce
-
-    @precondition(lambda self: self.running_attempts)
-    @rule(which=one_of, checkpoint=st.booleans(), twice=twice)
-    def report(self, which: int, checkpoint: bool, twice: bool) -> None:
-        """And a second message of the attempt arrives meanwhile."""
-        attempt = pick(self.running_attempts, which)
-        second = operations.claim(attempt.execution_id, attempt.nonce, "other", attempt.agent_id)
-        self.expect_no_effect(attempt, second, Taken())
-        event = "execution.checkpoint" if checkpoint else "execution.progress"
-        operation = operations.report(attempt.held, new_nonce(), event, "{}", {"progress_fraction": 0.5})
-        record = self.world.snapshot().executions[attempt.execution_id]
-        assert self.world.run(operation, twice) == Reported(record.get("intent_kind", ""))
-
-    @precondition(lambda self: self.running_attempts)
-    @rule(which=one_of, how=drawing.settlements, twice=twice)
-    def settle(self, which: int, how: Any, twice: bool) -> None:
-        attempt = pick(self.running_attempts, which)
-        reply = self.world.settle(attempt, how, twice)
-        assert isinstance(reply, Settled)
-        if how.slot != "claim":
-            assert reply.following is None
-
-    @precondition(lambda self: self.live_attempts)
-    @rule(which=one_of, hows=st.lists(drawing.settlements, min_size=1, max_size=4), twice=twice)
-    def work(self, which: int, hows: list[Any], twice: bool) -> None:
-        """An agent works: it claims if it must, settles, and goes on with what it was handed."""
-        attempt = pick(self.live_attempts, which)
-        if attempt.token is None:
-            self.world.claim(attempt, new_nonce())
-        for how in hows:
-            reply = self.world.settle(attempt, how, twice)
-            assert isinstance(reply, Settled)
-            if reply.following is None:
-                break
-            attempt = self.model.attempts[reply.following.execution_id, reply.following.nonce]
-            self.every_promise_holds()
-
-    # --- time and sweeps ---------------------------------------------------------------------------------
+class Sweeps(Machine):
+    """Time passes; sweeps come when they come, and may act on what is long past."""
 
     @rule(seconds=st.sampled_from([4, 11, 16, 23, 61]))
     def time_passes(self, seconds: int) -> None:
@@ -274,11 +108,16 @@ class LedgerMachine(RuleBasedStateMachine):
             reply = self.world.expire_lease(agent_id)
             if isinstance(reply, Offline):
                 self.lost += [(agent_id, one) for one in reply.lost]
-        for found, operation in operations_for(due):
-            live = self.world.snapshot().is_live(found.execution_id, found.nonce)
-            reply = self.world.run(operation)
-            if live and found.status is RUNNING and isinstance(reply, Settled):
-                self.model.zombies.add(zombie_of(found))
+        for found in due.executions:
+            if (operation := step_for(found, due.now_ms)) is not None:
+                self.act_on(found, operation)
+
+    def act_on(self, found: DueExecution, operation: Any) -> None:
+        live = self.world.snapshot().is_live(found.execution_id, found.nonce)
+        reply = self.world.run(operation)
+        if live and found.status is RUNNING and isinstance(reply, Settled):
+            attempt = attempt_id(found.execution_id, found.number)
+            self.model.zombies.add((found.agent_id, attempt, found.nonce))
 
     @rule()
     def sweep(self) -> None:
@@ -286,7 +125,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.find_what_is_due()
         found = self.found
         self.act_on_what_was_found()
-        self.settle_lost()
+        self.settle_what_was_lost()
         again = self.world.run(operations.due())
         assert found is not None
         instants = {one.execution_id: one for one in found.executions}
@@ -312,7 +151,9 @@ class LedgerMachine(RuleBasedStateMachine):
         self.model.idempotency = {key: id for key, id in self.model.idempotency.items() if id not in gone}
         assert kept == set(self.model.idempotency.values())
 
-    # --- stale actors ------------------------------------------------------------------------------------
+
+class StaleActors(Machine):
+    """Speak with a nonce or an incarnation that has lost its right. They change nothing."""
 
     @precondition(lambda self: self.stale_attempts)
     @rule(which=one_of, token=st.sampled_from(["own", "other"]))
@@ -349,37 +190,9 @@ class LedgerMachine(RuleBasedStateMachine):
         assert isinstance(opened, Fenced | Absent)
         assert self.world.snapshot().families["agent"].get(agent_id) == before
 
-    def expect_no_effect(self, attempt: ModelAttempt, operation: Any, answer: Any) -> None:
-        before = self.world.snapshot()
-        reply = self.world.run(operation)
-        assert reply == (answer if attempt.execution_id in before.executions else Absent())
-        assert self.world.snapshot() == before
 
-    # --- whom the rules find -----------------------------------------------------------------------------
-
-    @property
-    def executions(self) -> list[str]:
-        return [id for id, known in self.model.executions.items() if not known.forgotten]
-
-    @property
-    def agents(self) -> list[str]:
-        return sorted(self.model.agents)
-
-    @property
-    def stale_attempts(self) -> list[ModelAttempt]:
-        return [attempt for attempt in self.model.attempts.values() if attempt.over]
-
-    @property
-    def waiting_attempts(self) -> list[ModelAttempt]:
-        return [one for one in self.model.attempts.values() if not one.over and one.token is None]
-
-    @property
-    def live_attempts(self) -> list[ModelAttempt]:
-        return [one for one in self.model.attempts.values() if not one.over]
-
-    @property
-    def running_attempts(self) -> list[ModelAttempt]:
-        return [one for one in self.model.attempts.values() if not one.over and one.token is not None]
+class LedgerMachine(Submitters, Workers, Agents, Sweeps, StaleActors):
+    """Each rule is one actor doing one thing."""
 
 
 def test_no_order_of_events_breaks_a_promise(valkey_url: str, namespace: str) -> None:
@@ -390,7 +203,6 @@ def test_no_order_of_events_breaks_a_promise(valkey_url: str, namespace: str) ->
         database=None,
         deadline=None,
         print_blob=False,
-        phases=[Phase.generate, Phase.shrink] if not os.environ.get('NOSHRINK') else [Phase.generate],
         suppress_health_check=list(HealthCheck),
     )
     run_state_machine_as_test(lambda: LedgerMachine(valkey_url, namespace), settings=profile)

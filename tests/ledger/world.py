@@ -8,14 +8,13 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from mindswarm_exec.identifiers import new_nonce
+from mindswarm_exec.identifiers import attempt_id, new_nonce
 from mindswarm_exec.ledger import operations
 from mindswarm_exec.ledger.faces import SyncLedger, connect_sync
 from mindswarm_exec.ledger.operations import Operation, Settlement
 from mindswarm_exec.ledger.replies import (
     Accepted,
     AgentUnknown,
-    Attempt,
     Claimed,
     Existing,
     LostAttempt,
@@ -23,14 +22,13 @@ from mindswarm_exec.ledger.replies import (
     Settled,
     Wake,
 )
-from mindswarm_exec.lifecycle import after_loss
 from mindswarm_exec.models.options import DemandClass, ExecutionOptions
+from mindswarm_exec.service import sweeps
 from mindswarm_exec.service.submission import start_operation
 from mindswarm_exec.settings import Settings
 from tests.ledger.model import Model, ModelAgent, ModelAttempt, ModelExecution, Seen
-from tests.ledger.snapshot import Record, Snapshot
+from tests.ledger.snapshot import Snapshot
 
-MAX_LOST = 3
 RETENTION_MS = 600_000
 
 
@@ -69,17 +67,15 @@ class World:
 
     def _learn(self, reply: Any) -> None:
         """Note every attempt that an answer names."""
-        wakes: Sequence[Wake] = reply[1] if isinstance(reply, tuple) else getattr(reply, "wakes", ())
+        self._note_messages(reply[1] if isinstance(reply, tuple) else getattr(reply, "wakes", ()))
+        fed = getattr(reply, "following", None)
+        if fed is not None:
+            self._note(ModelAttempt(fed.execution_id, fed.number, fed.nonce, fed.agent_id, token="fed"))
+
+    def _note_messages(self, wakes: Sequence[Wake]) -> None:
         for wake in wakes:
             number = int(wake.attempt_id.partition(".")[2])
             self._note(ModelAttempt(wake.execution_id, number, wake.nonce, wake.agent_id))
-        following = getattr(reply, "following", None)
-        if following is not None:
-            self._note(
-                ModelAttempt(
-                    following.execution_id, following.number, following.nonce, following.agent_id, token="fed"
-                )
-            )
 
     def _note(self, attempt: ModelAttempt) -> None:
         self.model.attempts.setdefault((attempt.execution_id, attempt.nonce), attempt)
@@ -151,8 +147,8 @@ class World:
     def settle(self, attempt: ModelAttempt, how: Settlement, twice: bool = False) -> Any:
         """Settle as the agent that holds the attempt."""
         live = self.snapshot().is_live(attempt.execution_id, attempt.nonce)
-        operation = operations.settle(attempt.held, attempt.agent_id, f"agent:{attempt.agent_id}", how, {"result": "1"})
-        reply = self.run(operation, twice)
+        source = f"agent:{attempt.agent_id}"
+        reply = self.run(operations.settle(attempt.held, attempt.agent_id, source, how, {"result": "1"}), twice)
         zombie = (attempt.agent_id, attempt.id, attempt.nonce)
         if how.slot != "keep":
             self.model.zombies.discard(zombie)
@@ -168,13 +164,10 @@ class World:
             if record["status"] == "queued":
                 self._note(ModelAttempt(id, int(record["attempt"]), record["nonce"], record["agent_id"]))
 
-    def settle_lost(self, agent_id: str, lost: LostAttempt) -> Any:
+    def settle_lost(self, agent_id: str, lost: LostAttempt) -> None:
         """Settle an attempt whose agent process is gone, as whoever learns of it does."""
-        choice = after_loss(lost.lost_attempts + 1, lost.max_lost_attempts or MAX_LOST)
-        how = Settlement(choice.move, counter="lost_attempts")
-        reply = self.run(operations.settle(lost, agent_id, "sweep", how, {}))
-        self.model.zombies.discard((agent_id, f"{lost.execution_id}.{lost.number}", lost.nonce))
-        return reply
+        self._note_messages(sweeps.settle_lost(self.ledger, agent_id, [lost], "its process is gone"))
+        self.model.zombies.discard((agent_id, attempt_id(lost.execution_id, lost.number), lost.nonce))
 
     # --- agents ------------------------------------------------------------------------------------------
 
@@ -207,7 +200,3 @@ def without_messages(reply: Any) -> Any:
     if hasattr(reply, "wakes"):
         reply = replace(reply, wakes=())
     return reply
-
-
-def record_of(snapshot: Snapshot, attempt: ModelAttempt | Attempt) -> Record | None:
-    return snapshot.executions.get(attempt.execution_id)

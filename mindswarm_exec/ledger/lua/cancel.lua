@@ -3,7 +3,8 @@
   ARGV  1 entropy · 2 execution_id · 3 request id · 4 reason · 5 "1" to force · 6 error as JSON
         7 data of the event
   REPLY {"ok", status, wakes} · {"absent"} · {"refused", status}
-  EMITS execution.cancelled, or execution.cancel_requested for a running attempt without force
+  EMITS execution.cancelled, or execution.cancel_requested for a running attempt without force;
+        execution.queued for whoever takes up a slot or permit that this frees
   TWICE the request id is remembered: the same answer, no second effect
   A forced attempt keeps its slot until its code ends and its agent reports (settle answers "fenced"). ]]
 SOURCE = 'client'

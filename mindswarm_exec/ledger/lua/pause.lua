@@ -2,7 +2,8 @@
   KEYS  1 prefix
   ARGV  1 entropy · 2 execution_id · 3 request id · 4 reason · 5 data of the event
   REPLY {"ok", status, wakes} · {"absent"} · {"refused", status}
-  EMITS execution.paused, or execution.pause_requested for a running attempt
+  EMITS execution.paused, or execution.pause_requested for a running attempt; execution.queued for whoever
+        takes up a slot or permit that this frees
   TWICE the request id is remembered: the same answer, no second effect ]]
 SOURCE = 'client'
 local entropy, id, request, reason, data = unpack(ARGV)

@@ -1,0 +1,112 @@
+"""What the rules of the ledger's machine stand on: the world, the invariant, the steps that rules share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant
+
+from mindswarm_exec.ledger import operations
+from mindswarm_exec.ledger.replies import Absent, Done, Due, Fenced, LostAttempt, Refused
+from mindswarm_exec.lifecycle import Move, Status
+from mindswarm_exec.settings import Settings
+from tests.ledger.invariants import check_all
+from tests.ledger.model import ModelAttempt
+from tests.ledger.world import World
+
+#: Whether an operation is sent twice, as by a client whose first answer was lost.
+twice = st.booleans()
+#: Picks one of however many there are.
+one_of = st.integers(0, 10_000)
+
+
+def pick(members: list[Any], number: int) -> Any:
+    return members[number % len(members)]
+
+
+class Machine(RuleBasedStateMachine):
+    """No rules yet; each of its children adds those of some actors."""
+
+    def __init__(self, url: str, namespace: str) -> None:
+        super().__init__()
+        self.world = World(url, Settings(namespace=namespace))
+        self.model = self.world.model
+        #: what processes that are gone left behind, not yet settled
+        self.lost: list[tuple[str, LostAttempt]] = []
+        #: what an earlier sweep found and has not yet acted on
+        self.found: Due | None = None
+
+    def teardown(self) -> None:
+        self.world.close()
+
+    @invariant()
+    def every_promise_holds(self) -> None:
+        self.world.read_events()
+        check_all(self.world.snapshot(), self.model, self.world.settings)
+
+    # --- steps -------------------------------------------------------------------------------------------
+
+    def control(self, move: Move, id: str, operation: Any, twice: bool) -> bool:
+        """Send a control; it must be obeyed from the sources of its row, and else refused without a trace."""
+        before = self.world.snapshot().executions[id]
+        found = Status(before["status"])
+        reply = self.world.run(operation, twice)
+        after = self.world.snapshot().executions[id]
+        if found not in move.sources:
+            assert (reply, after) == (Refused(found), before)
+            return False
+        assert isinstance(reply, Done)
+        assert reply.status == after["status"]
+        return True
+
+    def set_state(self, agent_id: str, state: str, twice: bool) -> None:
+        present = self.world.snapshot().agents.get(agent_id)
+        incarnation = self.model.agents[agent_id].incarnation
+        operation = operations.set_agent_state(
+            agent_id, incarnation, state, accepts_work=state == "awake", event=f"agent.{state}"
+        )
+        reply = self.world.run(operation, twice)
+        if present is None:
+            assert reply == Absent()
+        elif present["incarnation"] != incarnation:
+            assert reply == Fenced()
+        else:
+            assert reply.status == state
+
+    def settle_what_was_lost(self) -> None:
+        for agent_id, lost in self.lost:
+            self.world.settle_lost(agent_id, lost)
+        self.lost.clear()
+
+    def expect_no_effect(self, attempt: ModelAttempt, operation: Any, answer: Any) -> None:
+        before = self.world.snapshot()
+        reply = self.world.run(operation)
+        assert reply == (answer if attempt.execution_id in before.executions else Absent())
+        assert self.world.snapshot() == before
+
+    # --- whom the rules find -----------------------------------------------------------------------------
+
+    @property
+    def executions(self) -> list[str]:
+        return [id for id, known in self.model.executions.items() if not known.forgotten]
+
+    @property
+    def agents(self) -> list[str]:
+        return sorted(self.model.agents)
+
+    @property
+    def stale_attempts(self) -> list[ModelAttempt]:
+        return [attempt for attempt in self.model.attempts.values() if attempt.over]
+
+    @property
+    def waiting_attempts(self) -> list[ModelAttempt]:
+        return [one for one in self.model.attempts.values() if not one.over and one.token is None]
+
+    @property
+    def live_attempts(self) -> list[ModelAttempt]:
+        return [one for one in self.model.attempts.values() if not one.over]
+
+    @property
+    def running_attempts(self) -> list[ModelAttempt]:
+        return [one for one in self.model.attempts.values() if not one.over and one.token is not None]
