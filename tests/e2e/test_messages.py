@@ -71,7 +71,7 @@ def test_each_message_delivered_three_times_out_of_order_runs_once(swarm: Swarm)
         assert swarm.get(execution_id).attempt == 1
 
 
-def envelope(body: bytes, task: str = "mindswarm.run", **changes: Any) -> str:
+def envelope(body: bytes, task: str = "@TASK@", **changes: Any) -> str:
     """A message in the envelope of kombu's Redis transport."""
     message: dict[str, Any] = {
         "body": base64.b64encode(body).decode(),
@@ -94,7 +94,7 @@ def call(*args: Any, **kwargs: Any) -> bytes:
     return json.dumps([args, kwargs, {"callbacks": None, "errbacks": None, "chain": None, "chord": None}]).encode()
 
 
-NO_ETA = {"task": "mindswarm.run", "id": "1", "eta": SECRET}
+NO_ETA = {"task": "@TASK@", "id": "1", "eta": SECRET}
 NONSENSE: dict[str, str] = {
     "no JSON": f"{SECRET} {{",
     "no text": f"{SECRET}\x00\x01",
@@ -123,12 +123,20 @@ NONSENSE: dict[str, str] = {
 }
 
 
-@pytest.mark.parametrize("door", ["agent", "dispatcher"])
+#: Process, queue and task of each queue that is read.
+DOORS = {
+    "agent": ("wide", "swarm.agent.wide", "mindswarm.run"),
+    "dispatcher": ("dispatcher", "swarm.executions", "mindswarm.execution.start"),
+    "sweeps": ("dispatcher", "swarm.sweeps", "mindswarm.sweep"),
+}
+
+
+@pytest.mark.parametrize("door", DOORS)
 def test_nonsense_in_a_celery_queue_stops_nothing_and_nothing_of_it_is_logged(swarm: Swarm, door: str) -> None:
-    queue = "swarm.agent.wide" if door == "agent" else "swarm.executions"
-    target = process(swarm, "wide" if door == "agent" else "dispatcher")
+    name, queue, task = DOORS[door]
+    target = process(swarm, name)
     for what, message in NONSENSE.items():
-        swarm.redis.lpush(queue, message)
+        swarm.redis.lpush(queue, message.replace("@TASK@", task))
         try:
             await_empty(swarm, queue)
         except AssertionError:
