@@ -51,5 +51,6 @@ SECTIONS: dict[str, tuple[Row, ...]] = {
         Row("agent-wake", "control:agent_wake", "Wake a sleeping agent."),
         Row("agent-drain", "control:agent_drain", "Let an agent finish its work and take no more."),
     ),
+    "Administer": (Row("key", "keys_command:key", "Make, list and revoke API keys."),),
 }
 ROWS: dict[str, Row] = {row.name: row for rows in SECTIONS.values() for row in rows}

@@ -23,14 +23,13 @@ from mindswarm_exec.ledger.faces import SyncLedger, connect_sync, translated_err
 from mindswarm_exec.ledger.operations import Operation, Started
 from mindswarm_exec.ledger.replies import Accepted, AgentUnknown, Existing, TaskUnknown, Wake
 from mindswarm_exec.lifecycle import COMPLETED, Status
-from mindswarm_exec.models.options import ExecutionOptions
+from mindswarm_exec.models.options import DEFAULT_OPTIONS, ExecutionOptions
 from mindswarm_exec.models.records import Event, Execution
 from mindswarm_exec.models.validation import invalid_request
 from mindswarm_exec.service.executions import UNCHANGED, Publisher
 from mindswarm_exec.service.submission import start_operation, stored_json
 from mindswarm_exec.settings import Settings
 
-DEFAULTS = ExecutionOptions()
 OUTCOME = ("status", "result", "error")
 
 #: A waiter looks at the record itself this often, should the notice of the end have been lost.
@@ -252,7 +251,7 @@ def _options(given: ExecutionOptions | Mapping[str, Any] | None, more: Mapping[s
     if isinstance(given, ExecutionOptions) and not more:
         return given
     if not given and not more:
-        return DEFAULTS
+        return DEFAULT_OPTIONS
     base = given.model_dump(exclude_unset=True) if isinstance(given, ExecutionOptions) else dict(given or {})
     try:
         return ExecutionOptions.model_validate({**base, **more})

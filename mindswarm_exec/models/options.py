@@ -132,6 +132,10 @@ class AgentSelectionCriteria(WireModel):
         return self
 
 
+#: Shared defaults: records are frozen, and Pydantic would copy a default given as a value each time.
+NO_RETRY, NO_LIMITS, ANY_AGENT = RetryPolicy(), ResourceLimits(), AgentSelectionCriteria()
+
+
 class ExecutionOptions(WireModel):
     """How an execution is to be run. Durations in seconds."""
 
@@ -142,14 +146,14 @@ class ExecutionOptions(WireModel):
         None, description="bound on silence: no progress, output, checkpoint or log from the handler"
     )
     start_at: datetime | None = Field(None, description="not before this instant (RFC 3339, with offset)")
-    retry_policy: RetryPolicy = RetryPolicy()
-    resource_limits: ResourceLimits = ResourceLimits()
+    retry_policy: RetryPolicy = Field(default_factory=lambda: NO_RETRY)
+    resource_limits: ResourceLimits = Field(default_factory=lambda: NO_LIMITS)
     allow_parallel: bool = Field(True, description="false: one execution of the task at a time")
     concurrency_key: Name | None = None
     concurrency_limit: int = Field(1, ge=1, le=100_000)
     force_start: bool = Field(False, description="may exceed an agent's slots")
     max_lost_attempts: int = Field(3, ge=1, le=100, description="attempts lost with their agent before it fails")
-    agent: AgentSelectionCriteria = AgentSelectionCriteria()
+    agent: AgentSelectionCriteria = Field(default_factory=lambda: ANY_AGENT)
     tags: tuple[Name, ...] = Field((), max_length=32)
 
     @model_validator(mode="after")
@@ -162,6 +166,9 @@ class ExecutionOptions(WireModel):
     def stored(self) -> str:
         """The JSON that the ledger keeps: what differs from the defaults, so that plain work stays small."""
         return self.model_dump_json(exclude_defaults=True)
+
+
+DEFAULT_OPTIONS = ExecutionOptions()
 
 
 class DemandClass(WireModel):
@@ -208,7 +215,7 @@ class StartRequest(WireModel):
     task_id: Name | None = None
     project_id: Name = "default"
     idempotency_key: Annotated[str, Field(min_length=1, max_length=255)] | None = None
-    options: ExecutionOptions = ExecutionOptions()
+    options: ExecutionOptions = Field(default_factory=lambda: DEFAULT_OPTIONS)
 
     @model_validator(mode="after")
     def _names_the_work(self) -> StartRequest:

@@ -12,7 +12,7 @@ from pydantic import Field, JsonValue, PlainSerializer
 
 from mindswarm_exec.identifiers import AgentId, Name
 from mindswarm_exec.lifecycle import Status
-from mindswarm_exec.models.options import ExecutionOptions, WireModel
+from mindswarm_exec.models.options import DEFAULT_OPTIONS, ExecutionOptions, WireModel
 
 
 def _rfc3339(instant: datetime) -> str:
@@ -82,14 +82,14 @@ class Execution(WireModel):
     failed_attempts: int = 0
     lost_attempts: int = 0
     priority: int
-    progress: Progress = Progress()
+    progress: Progress = Field(default_factory=Progress)
     intent: Receipt | None = None
     waiting_for: WaitingFor | None = None
     payload: JsonValue = None
     result: JsonValue = None
     error: Failure | None = None
     checkpoint: JsonValue = None
-    options: ExecutionOptions = ExecutionOptions()
+    options: ExecutionOptions = Field(default_factory=lambda: DEFAULT_OPTIONS)
     decision: dict[str, JsonValue] | None = Field(None, description="how its agent was chosen")
     tags: tuple[str, ...] = ()
     created_at: Instant

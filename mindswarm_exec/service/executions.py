@@ -114,7 +114,7 @@ class ExecutionService:
             await self._background.stop()
 
     async def _submit(self, request: StartRequest) -> Execution:
-        task_type, payload, options = await self._work_of(request)
+        task_type, payload, options, project_id = await self._work_of(request)
         execution_id = new_id()
         reply = await self._ledger.run(
             start_operation(
@@ -122,7 +122,7 @@ class ExecutionService:
                 task_type,
                 stored_json(payload, "the payload", self._settings.max_payload_bytes),
                 options,
-                project_id=request.project_id,
+                project_id=project_id,
                 task_id=request.task_id,
                 idempotency_key=request.idempotency_key,
             )
@@ -251,11 +251,11 @@ class ExecutionService:
 
     # --- steps -------------------------------------------------------------------------------------------
 
-    async def _work_of(self, request: StartRequest) -> tuple[str, JsonValue, ExecutionOptions]:
-        """Task type, payload and options; what the request leaves open comes from its task."""
+    async def _work_of(self, request: StartRequest) -> tuple[str, JsonValue, ExecutionOptions, str]:
+        """Task type, payload, options and project; what the request leaves open comes from its task."""
         if request.task_id is None:
             assert request.task_type is not None
-            return request.task_type, request.payload, request.options
+            return request.task_type, request.payload, request.options, request.project_id
         task = await self._ledger.run(reads.task(request.task_id))
         if task is None:
             raise UnknownTask.of(request.task_id)
@@ -267,7 +267,9 @@ class ExecutionService:
             )
         given = "payload" in request.model_fields_set
         payload = request.payload if given else json.loads(task.get("payload") or "null")
-        return task_type, payload, await self._assigned(request.options, task.get("assignee"))
+        project_id = request.project_id if "project_id" in request.model_fields_set else task["project_id"]
+        options = await self._assigned(request.options, task.get("assignee"))
+        return task_type, payload, options, project_id
 
     async def _assigned(self, options: ExecutionOptions, assignee: str | None) -> ExecutionOptions:
         """The options with the task's assignee, if that is an agent, as the pre-assigned one."""
