@@ -15,13 +15,12 @@ from mindswarm_exec.settings import Settings
 #: still write then, so that what runs can finish and be controlled.
 TAKING_IN = frozenset({"start", "retry", "put_task"})
 
-SCRIPT_NAMES = tuple(
-    sorted(
-        file.name.removesuffix(".lua")
-        for file in resources.files(__package__).joinpath("lua").iterdir()
-        if file.name.endswith(".lua") and file.name != "prelude.lua"
-    )
-)
+_LUA = resources.files(__package__).joinpath("lua")
+
+SCRIPT_NAMES = tuple(sorted(file.name.removesuffix(".lua") for file in _LUA.iterdir() if file.name.endswith(".lua")))
+
+#: What every script shares stands before it, in this order: each part uses only those before it.
+PRELUDE = ("clock", "events", "execution", "agent", "matching", "waiting", "slots", "attempt")
 
 
 @dataclass(frozen=True)
@@ -37,8 +36,10 @@ class Script:
 
 
 def source(name: str) -> str:
-    """The text of `lua/<name>.lua` as it stands in the package."""
-    return resources.files(__package__).joinpath("lua", f"{name}.lua").read_text(encoding="utf-8")
+    """The text of `lua/<name>.lua` as it stands in the package; of "prelude", all its parts."""
+    if name == "prelude":
+        return "\n".join(source(f"prelude/{part}") for part in PRELUDE)
+    return _LUA.joinpath(f"{name}.lua").read_text(encoding="utf-8")
 
 
 @lru_cache(maxsize=512)

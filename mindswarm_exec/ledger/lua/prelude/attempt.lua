@@ -1,0 +1,50 @@
+-- attempt.lua: what an agent is told of an attempt; wishes and clocks of one
+
+local RUN_FIELDS = { 'nonce', 'attempt', 'task_type', 'project_id', 'task_id', 'payload', 'options', 'checkpoint',
+  'failed_attempts', 'lost_attempts', 'intent_kind', 'agent_id' }
+
+-- attempt_of(x) -> {execution id, RUN_FIELDS...} as read by operations.read_attempt
+local function attempt_of(x)
+  local values = { x.id }
+  for i = 1, #RUN_FIELDS do values[i + 1] = x[RUN_FIELDS[i]] or false end
+  return values
+end
+
+-- withdraw_intent(x): the wish is gone, obeyed or not
+local function withdraw_intent(x)
+  for _, field in ipairs({ 'kind', 'reason', 'requested_at_ms', 'acknowledged_at_ms', 'slot_released_at_ms',
+    'checkpoint_id', 'error' }) do
+    unset(x, 'intent_' .. field)
+  end
+end
+
+-- acknowledge(x, kept): the wish is obeyed; unless the slot is kept, none is held for x any more
+local function acknowledge(x, kept)
+  set(x, 'intent_acknowledged_at_ms', ms(NOW))
+  if not kept then set(x, 'intent_slot_released_at_ms', ms(NOW)) end
+end
+
+-- intend(x, kind, reason): record a wish, in place of any earlier one
+local function intend(x, kind, reason)
+  withdraw_intent(x)
+  set(x, 'intent_kind', kind)
+  set(x, 'intent_reason', reason)
+  set(x, 'intent_requested_at_ms', ms(NOW))
+end
+
+-- clear_clocks(x): no deadline of an attempt that is over may fire
+local function clear_clocks(x)
+  for _, name in ipairs({ 'eligible', 'queue_timeout', 'delivery', 'timeout', 'stall' }) do
+    unset(x, name .. '_at_ms')
+  end
+end
+
+-- withdraw(x, entropy) -> take x out of lane, key and slot; the id of the agent whose slot that freed, or nil
+local function withdraw(x, entropy)
+  leave(x)
+  local freed = is_queued(x) and free_slot(x.agent_id, x.id .. '.' .. x.attempt, x.nonce)
+  if is_queued(x) then end_attempt(x, 'withdrawn') end
+  clear_clocks(x)
+  return_permit(x, entropy)
+  return freed and x.agent_id or nil
+end

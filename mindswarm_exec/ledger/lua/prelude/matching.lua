@@ -1,0 +1,93 @@
+-- matching.lua: which agent, why, and the message that wakes it
+
+local WAKES = {} -- messages that this script could not hand to the broker itself: flat, six values each
+
+-- wake(agent, x): one message to the agent's queue. Where broker and ledger are one server, it goes there now
+local function wake(agent, x)
+  local attempt = x.id .. '.' .. x.attempt
+  if agent.wake_queue and agent.wake_queue ~= '' then
+    local urgency = 9 - (tonumber(x.priority) or 0) -- on Redis kombu's priority 0 is the most urgent
+    local queue = agent.wake_queue
+    if urgency > 0 then queue = queue .. '\6\22' .. urgency end -- kombu's name of a priority step's list
+    local filled = string.gsub(agent.wake_message, '@(%u+)@', { EXECUTION = x.id, NONCE = x.nonce,
+      ATTEMPT = attempt, TASKTYPE = x.task_type, PRIORITY = urgency, TAG = redis.sha1hex(attempt .. NOW) })
+    call('LPUSH', queue, filled)
+    return
+  end
+  for _, value in ipairs({ agent.id, x.id, x.nonce, attempt, x.task_type, x.priority }) do
+    WAKES[#WAKES + 1] = value
+  end
+end
+
+-- affinity_of(x) -> the agent that ran it last: by its key, or on a resume the one it was paused on
+local function affinity_of(x)
+  return x.paused_on or x.affinity_key and call('GET', key('affinity', x.project_id .. ' ' .. x.affinity_key))
+end
+
+-- least_loaded(class id) -> for force_start: of up to 32 suitable agents the awake one with the least load
+local function least_loaded(class_id)
+  local best
+  local task_type, least = demand_of(class_id)
+  for _, agent_id in ipairs(call('SRANDMEMBER', key('suitable', class_id), 32)) do
+    local agent = load_agent(agent_id)
+    if agent and agent.accepts_work and (not best or agent.load < best.load)
+      and (not least or success_rate(agent_id, task_type) >= least) then
+      best = agent
+    end
+  end
+  return best and best.id
+end
+
+-- choose(x) -> agent id and how it was chosen, or nil. Mirrors selection.choose
+local function choose(x)
+  local available = key('available', x.class_id)
+  local preferred = x.preferred_agent_id
+  if preferred and call('ZSCORE', available, preferred) then return preferred, 'preferred' end
+  local top = call('ZRANGE', available, 0, 0, 'REV', 'WITHSCORES')
+  if not top[1] then
+    if x.force_start then return least_loaded(x.class_id), 'forced' end
+    return nil
+  end
+  local last = affinity_of(x)
+  if last and last ~= top[1] then
+    local score = call('ZSCORE', available, last)
+    if score and tonumber(score) + AFFINITY_BONUS * 100 * LRU > tonumber(top[2]) then return last, 'affinity' end
+  end
+  return top[1], 'score'
+end
+
+-- record_decision(x, agent, how): why this agent, for explain; read by records.decision
+local function record_decision(x, agent, how)
+  local score, idle, free, success = points(agent, success_rate(agent.id, (demand_of(x.class_id))))
+  local bonus = affinity_of(x) == agent.id and AFFINITY_BONUS or 0
+  set(x, 'decision', string.format('%s %s %.6g %.6g %.6g %.6g %.6g %d %d', agent.id, how, score + bonus, idle, free,
+    success, bonus, agent.load, agent.max_concurrent))
+end
+
+-- reserve(x, agent, how, entropy): a slot of the agent is x's from now on, under a fresh nonce
+local function reserve(x, agent, how, entropy)
+  record_decision(x, agent, how)
+  set(x, 'agent_id', agent.id)
+  set(x, 'nonce', fresh_nonce(entropy))
+  set(x, 'attempt', (tonumber(x.attempt) or 0) + 1)
+  set(x, 'queued_at_ms', ms(NOW))
+  set(x, 'delivery_at_ms', ms(NOW + DELIVERY_MS))
+  unset(x, 'deliveries')
+  call('HSET', key('held', agent.id), x.id .. '.' .. x.attempt, x.nonce)
+  agent.load = agent.load + 1
+  agent.last_used = call('INCR', key('uses'))
+  call('HSET', key('agent', agent.id), 'last_used', agent.last_used)
+  if x.affinity_key then
+    call('SET', key('affinity', x.project_id .. ' ' .. x.affinity_key), agent.id, 'EX', 604800)
+  end
+  move(x, MOVES.queue, '{"attempt":' .. x.attempt .. ',"agent_id":"' .. agent.id .. '"}')
+end
+
+-- begin(x): the attempt starts to run; the clocks of its timeouts start
+local function begin(x)
+  set(x, 'started_at_ms', ms(NOW))
+  unset(x, 'delivery_at_ms')
+  if x.timeout_ms then set(x, 'timeout_at_ms', ms(NOW + x.timeout_ms + GRACE_MS)) end
+  if x.stall_timeout_ms then set(x, 'stall_at_ms', ms(NOW + x.stall_timeout_ms + GRACE_MS)) end
+  move(x, MOVES.start, '{"attempt":' .. x.attempt .. ',"agent_id":"' .. x.agent_id .. '"}')
+end
