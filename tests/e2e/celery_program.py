@@ -15,9 +15,9 @@ START = "mindswarm.execution.start"
 class CeleryProgram:
     """Submits at the front door, and waits for answers through the result backend."""
 
-    def __init__(self, swarm: Swarm, broker_url: str | None = None) -> None:
+    def __init__(self, swarm: Swarm) -> None:
         self.queue = f"{swarm.settings.namespace}.executions"
-        self.app = Celery(broker=broker_url or swarm.server.url, backend=swarm.server.url, set_as_current=False)
+        self.app = Celery(broker=swarm.broker_url, backend=swarm.server.url, set_as_current=False)
 
     def send(self, params: dict[str, Any], *args: Any, **options: Any) -> Any:
         return self.app.send_task(START, args=args, kwargs=params, queue=self.queue, **options)

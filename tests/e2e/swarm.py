@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Awaitable, Iterable
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar
 from weakref import WeakSet
 
+import httpx
 import redis
 
 from mindswarm_exec.embedded import EmbeddedServer, start_embedded
@@ -84,13 +86,18 @@ class Swarm:
 
     all: ClassVar[WeakSet[Swarm]] = WeakSet()
 
-    def __init__(self, directory: Path, *, durable: bool = False, **settings: str) -> None:
+    def __init__(
+        self, directory: Path, *, durable: bool = False, broker_is_apart: bool = False, **settings: str
+    ) -> None:
         self.directory = directory
         self.files = directory / "files"
         self.files.mkdir()
         self.server: EmbeddedServer = start_embedded(directory / "server", durable=durable)
         self.environment = FAST | settings
         self.environment.setdefault("MINDSWARM_REDIS_URL", self.server.url)
+        self.broker_url = self.server.url
+        if broker_is_apart:  # another database of the same server: no script of the ledger can reach it
+            self.broker_url = self.environment["MINDSWARM_BROKER_URL"] = self.server.url.removesuffix("0") + "1"
         self.processes: list[Process] = []
         self._loop = asyncio.Runner()
         self.settings = Settings.from_environment(self.environment)
@@ -141,6 +148,22 @@ class Swarm:
 
     def beat(self, name: str = "beat") -> Process:
         return self.command(name, "beat")
+
+    def api(self, name: str = "api") -> str:
+        """Start the API; its URL, once it answers."""
+        port = free_port()
+        self.command(name, "api", "--port", str(port))
+        url = f"http://127.0.0.1:{port}"
+        eventually(lambda: _true(_answers(url)), START_MS)
+        return url
+
+    def plain_celery(self, name: str, *words: str, **environment: str) -> Process:
+        """Start Celery's own command."""
+        return self.process(name, "-m", "celery", *words, **environment)
+
+    def named(self, name: str) -> Process:
+        """The process of that name that was started last."""
+        return [one for one in self.processes if one.name == name][-1]
 
     def await_agents(self, *names: str, state: str = "awake") -> None:
         """Wait until these agents are open for work (or in `state`)."""
@@ -239,6 +262,21 @@ class Swarm:
     def logs(cls) -> Iterable[tuple[str, str]]:
         """What the processes of every swarm that runs have said."""
         return [(process.name, process.log[-6000:]) for swarm in cls.all for process in swarm.processes]
+
+
+def free_port() -> int:
+    """A port of loopback that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/readyz").status_code == 200
+    except httpx.TransportError:
+        return False
 
 
 def _true(value: object) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from mindswarm_exec.lifecycle import COMPLETED
-from tests.e2e.swarm import WIDE, Process, Swarm, count_of
+from tests.e2e.swarm import WIDE, Swarm, count_of
 from tests.eventually import eventually
 
 SECRET = "hunter2hunter2"
@@ -31,10 +31,6 @@ def swarm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Swarm]:
         yield swarm
 
 
-def process(swarm: Swarm, name: str) -> Process:
-    return next(one for one in swarm.processes if one.name == name)
-
-
 def lists_of(queue: str) -> list[str]:
     """The lists that kombu keeps for a queue, one a priority."""
     return [queue, *(f"{queue}\x06\x16{step}" for step in range(1, 10))]
@@ -49,7 +45,7 @@ def await_empty(swarm: Swarm, queue: str) -> None:
 
 def test_each_message_delivered_three_times_out_of_order_runs_once(swarm: Swarm) -> None:
     queue = "swarm.agent.wide"
-    wide = process(swarm, "wide")
+    wide = swarm.named("wide")
     wide.freeze()
     ids = [swarm.start("echo", n, priority=n % 10) for n in range(20)]
     messages = [message for name in lists_of(queue) for message in swarm.redis.lrange(name, 0, -1)]
@@ -134,7 +130,7 @@ DOORS = {
 @pytest.mark.parametrize("door", DOORS)
 def test_nonsense_in_a_celery_queue_stops_nothing_and_nothing_of_it_is_logged(swarm: Swarm, door: str) -> None:
     name, queue, task = DOORS[door]
-    target = process(swarm, name)
+    target = swarm.named(name)
     for what, message in NONSENSE.items():
         swarm.redis.lpush(queue, message.replace("@TASK@", task))
         try:
@@ -147,7 +143,7 @@ def test_nonsense_in_a_celery_queue_stops_nothing_and_nothing_of_it_is_logged(sw
 
 
 def test_nonsense_is_told_of_in_a_line_that_says_what_was_wrong(swarm: Swarm) -> None:
-    wide = process(swarm, "wide")
+    wide = swarm.named("wide")
     swarm.redis.lpush("swarm.agent.wide", NONSENSE["an unknown task"])
 
     def check() -> None:

@@ -58,7 +58,7 @@ def test_everything_resumes_after_the_server_is_killed_and_a_result_is_kept_mean
     kill_server(swarm)
     swarm.touch("meanwhile")
     swarm.await_lines("effects", 1)
-    worker = next(one for one in swarm.processes if one.name == "worker")
+    worker = swarm.named("worker")
     eventually(lambda: _says(worker.log, "what is to be reported is kept"), 10_000)
     with pytest.raises(LedgerUnavailable):
         swarm.get(finishes_meanwhile)
