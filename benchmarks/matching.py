@@ -13,8 +13,9 @@ import redis
 
 from mindswarm_exec.identifiers import new_id, new_nonce
 from mindswarm_exec.ledger import operations
+from mindswarm_exec.ledger.answers import Started
 from mindswarm_exec.ledger.faces import SyncLedger, connect_sync
-from mindswarm_exec.ledger.operations import Operation, Settlement, Started
+from mindswarm_exec.ledger.operations import Operation, Settlement
 from mindswarm_exec.ledger.replies import Attempt, Claimed, Settled
 from mindswarm_exec.lifecycle import COMPLETE
 from mindswarm_exec.models.options import ExecutionOptions

@@ -19,8 +19,9 @@ from mindswarm_exec.direct.verbs import ServiceThread, ServiceVerbs
 from mindswarm_exec.errors import ExecutionNotCompleted, ResultNotReady, UnknownAgent, UnknownExecution, UnknownTask
 from mindswarm_exec.identifiers import Name, new_id
 from mindswarm_exec.ledger import reads
+from mindswarm_exec.ledger.answers import Started
 from mindswarm_exec.ledger.faces import SyncLedger, connect_sync, translated_errors
-from mindswarm_exec.ledger.operations import Operation, Started
+from mindswarm_exec.ledger.operations import Operation
 from mindswarm_exec.ledger.replies import Accepted, AgentUnknown, Existing, TaskUnknown, Wake
 from mindswarm_exec.lifecycle import COMPLETED, Status
 from mindswarm_exec.models.options import DEFAULT_OPTIONS, ExecutionOptions

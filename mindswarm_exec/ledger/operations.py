@@ -5,15 +5,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from mindswarm_exec.identifiers import execution_of, new_nonce
+from mindswarm_exec.identifiers import new_nonce
+from mindswarm_exec.ledger import answers
+from mindswarm_exec.ledger.answers import Controlled, Started
 from mindswarm_exec.ledger.replies import (
     Absent,
-    Accepted,
     AgentUnknown,
     Alive,
     Attempt,
@@ -25,7 +26,6 @@ from mindswarm_exec.ledger.replies import (
     Expired,
     Fenced,
     Forgotten,
-    HeldAttempt,
     LostAttempt,
     Offline,
     Refused,
@@ -34,10 +34,9 @@ from mindswarm_exec.ledger.replies import (
     Reported,
     Settled,
     Taken,
-    TaskUnknown,
     Wake,
 )
-from mindswarm_exec.lifecycle import TERMINAL, Move, Status
+from mindswarm_exec.lifecycle import TERMINAL, Move
 
 R_co = TypeVar("R_co", covariant=True)
 Fields = Mapping[str, str | int | float]
@@ -76,9 +75,6 @@ def _flat(fields: Fields) -> list[str | int | float]:
 
 # --- executions: submit and control ----------------------------------------------------------------------
 
-Started = Accepted | Existing | AgentUnknown | TaskUnknown
-Controlled = Done | Absent | Refused
-
 
 def start(
     execution_id: str,
@@ -89,17 +85,17 @@ def start(
 ) -> Operation[Started]:
     """Store an execution. `pinned` is (agent id, class id, demand) of a pre-assigned agent."""
     delay = "" if start_at_ms is None else start_at_ms
-    return _script("start", _read_started, new_nonce(), execution_id, delay, *pinned, *_flat(fields))
+    return _script("start", answers.read_started, new_nonce(), execution_id, delay, *pinned, *_flat(fields))
 
 
 def pause(execution_id: str, request_id: str, reason: str, data: str) -> Operation[Controlled]:
     """Pause what waits, or ask a running attempt to pause."""
-    return _script("pause", _read_controlled, new_nonce(), execution_id, request_id, reason, data)
+    return _script("pause", answers.read_controlled, new_nonce(), execution_id, request_id, reason, data)
 
 
 def resume(execution_id: str, request_id: str, data: str, fields: Fields) -> Operation[Controlled]:
     """Let a paused execution wait again, or withdraw a pause."""
-    return _script("resume", _read_controlled, new_nonce(), execution_id, request_id, data, *_flat(fields))
+    return _script("resume", answers.read_controlled, new_nonce(), execution_id, request_id, data, *_flat(fields))
 
 
 def cancel(
@@ -107,7 +103,7 @@ def cancel(
 ) -> Operation[Controlled]:
     """Cancel what does not run, or ask a running attempt to stop; `force` does not wait for it."""
     args = (new_nonce(), execution_id, request_id, reason, "1" if force else "0", error, data)
-    return _script("cancel", _read_controlled, *args)
+    return _script("cancel", answers.read_controlled, *args)
 
 
 def retry(
@@ -115,7 +111,7 @@ def retry(
 ) -> Operation[Controlled | AgentUnknown]:
     """Bring an ended execution back. An empty value in `fields` removes the field."""
     args = (new_nonce(), execution_id, request_id, data, pinned_agent_id, *_flat(fields))
-    return _script("retry", _read_retried, *args)
+    return _script("retry", answers.read_retried, *args)
 
 
 # --- attempts: the agent's side --------------------------------------------------------------------------
@@ -123,7 +119,7 @@ def retry(
 
 def claim(execution_id: str, nonce: str, token: str, agent_id: str) -> Operation[Claimed | Absent | Fenced | Taken]:
     """Take up the attempt that a message named; `token` is one a message received."""
-    return _script("claim", _read_claimed, execution_id, nonce, token, agent_id)
+    return _script("claim", answers.read_claimed, execution_id, nonce, token, agent_id)
 
 
 def report(
@@ -131,7 +127,7 @@ def report(
 ) -> Operation[Reported | Absent | Fenced]:
     """Record news of a running attempt: an event, fields of the record, a sign of life."""
     args = (attempt.execution_id, attempt.nonce, token, event, data, attempt.agent_id, *_flat(fields))
-    return _script("report", _read_reported, *args)
+    return _script("report", answers.read_reported, *args)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +156,7 @@ def settle(
         *_row(how.move),
         *(how.slot, how.outcome, how.counter, how.delay_ms, how.data, *how.guard, *_flat(fields)),
     )
-    return _script("settle", _read_settled, *args)
+    return _script("settle", answers.read_settled, *args)
 
 
 @cache
@@ -173,7 +169,7 @@ def _row(move: Move) -> tuple[str, str, str, str]:
 
 def register(agent_id: str, incarnation: str, profile: str, fields: Fields) -> Operation[Registered]:
     """Announce an agent's process; an earlier process of that name is fenced."""
-    return _script("register", _read_registered, agent_id, incarnation, profile, *_flat(fields))
+    return _script("register", answers.read_registered, agent_id, incarnation, profile, *_flat(fields))
 
 
 def set_agent_state(
@@ -181,12 +177,12 @@ def set_agent_state(
 ) -> Operation[Done | Absent | Fenced | Refused]:
     """Open an agent for work, or close it; `incarnation` "" stands for an operator."""
     args = (new_nonce(), agent_id, incarnation, state, "1" if accepts_work else "0", event)
-    return _script("set_agent_state", _read_agent_state, *args)
+    return _script("set_agent_state", answers.read_agent_state, *args)
 
 
 def renew(agent_id: str, incarnation: str) -> Operation[Renewed | Fenced | Expired]:
     """Extend an agent's lease, and learn what the ledger holds it to."""
-    return _script("renew", _read_renewed, agent_id, incarnation)
+    return _script("renew", answers.read_renewed, agent_id, incarnation)
 
 
 # --- sweeps ----------------------------------------------------------------------------------------------
@@ -194,27 +190,27 @@ def renew(agent_id: str, incarnation: str) -> Operation[Renewed | Fenced | Expir
 
 def due(most: int = 200) -> Operation[Due]:
     """Name what has passed its deadline."""
-    return _script("due", _read_due, most)
+    return _script("due", answers.read_due, most)
 
 
 def admit(execution_id: str) -> Operation[Controlled]:
     """Let an execution whose delay is over wait for an agent."""
-    return _script("admit", _read_controlled, new_nonce(), execution_id)
+    return _script("admit", answers.read_controlled, new_nonce(), execution_id)
 
 
 def redeliver(execution_id: str, nonce: str) -> Operation[Controlled]:
     """Send the message of an attempt again that was not claimed in time."""
-    return _script("redeliver", _read_controlled, execution_id, nonce)
+    return _script("redeliver", answers.read_controlled, execution_id, nonce)
 
 
 def expire_lease(agent_id: str, retention_ms: int) -> Operation[Alive | Offline | Forgotten]:
     """Declare an agent offline whose lease ran out, and name what it held."""
-    return _script("expire_lease", _read_expired, agent_id, retention_ms)
+    return _script("expire_lease", answers.read_expired, agent_id, retention_ms)
 
 
 def match_waiting(most: int = 1000) -> Operation[tuple[int, tuple[Wake, ...]]]:
     """Give waiting executions to free agents; returns how many, and the messages to publish."""
-    return _script("match_waiting", lambda reply: (int(reply[1]), _wakes(reply[2])), new_nonce(), most)
+    return _script("match_waiting", lambda reply: (int(reply[1]), answers.wakes(reply[2])), new_nonce(), most)
 
 
 def forget(retention_ms: int, most: int, events_kept: int) -> Operation[int]:
@@ -241,169 +237,3 @@ def put_task(
                 return Existing(task_id)
 
     return _script("put_task", read, task_id, mode, event, data, project_id, *_flat(fields))
-
-
-# --- reading replies -------------------------------------------------------------------------------------
-
-
-def _wakes(flat: Sequence[Any]) -> tuple[Wake, ...]:
-    return tuple(_wake(*flat[i : i + 6]) for i in range(0, len(flat), 6))
-
-
-def _wake(agent_id: str, execution_id: str, nonce: str, attempt: str, task_type: str, priority: str) -> Wake:
-    return Wake(agent_id, execution_id, nonce, attempt, task_type, int(priority))
-
-
-def _attempt(values: Sequence[Any]) -> Attempt:
-    (execution_id, nonce, number, task_type, project_id, task_id, payload, options) = values[:8]
-    checkpoint, failed, lost, intent, agent_id = values[8:]
-    return Attempt(
-        execution_id=execution_id,
-        nonce=nonce,
-        number=int(number),
-        task_type=task_type,
-        project_id=project_id,
-        task_id=task_id,
-        payload=payload,
-        options=options or "{}",
-        checkpoint=checkpoint,
-        failed_attempts=int(failed or 0),
-        lost_attempts=int(lost or 0),
-        intent=intent or "",
-        agent_id=agent_id,
-    )
-
-
-def _lost(flat: Sequence[str]) -> tuple[LostAttempt, ...]:
-    found = []
-    for i in range(0, len(flat), 5):
-        attempt, nonce, status, lost, most = flat[i : i + 5]
-        number = int(attempt.partition(".")[2])
-        most_lost = int(most) if most else None
-        found.append(LostAttempt(execution_of(attempt), number, nonce, Status(status), int(lost), most_lost))
-    return tuple(found)
-
-
-def _read_started(reply: Any) -> Started:
-    match reply[0]:
-        case "ok":
-            return Accepted(Status(reply[1]), int(reply[2]), _wakes(reply[3]))
-        case "existing":
-            return Existing(reply[1])
-        case "unknown_agent":
-            return AgentUnknown()
-        case "unknown_task":
-            return TaskUnknown()
-    raise AssertionError(reply)
-
-
-def _read_controlled(reply: Any) -> Controlled:
-    match reply[0]:
-        case "ok":
-            return Done(reply[1], _wakes(reply[2]))
-        case "absent":
-            return Absent()
-        case "refused":
-            return Refused(reply[1])
-    raise AssertionError(reply)
-
-
-def _read_retried(reply: Any) -> Controlled | AgentUnknown:
-    return AgentUnknown() if reply[0] == "unknown_agent" else _read_controlled(reply)
-
-
-def _read_agent_state(reply: Any) -> Done | Absent | Fenced | Refused:
-    return Fenced() if reply[0] == "fenced" else _read_controlled(reply)
-
-
-def _read_claimed(reply: Any) -> Claimed | Absent | Fenced | Taken:
-    match reply[0]:
-        case "ok":
-            return Claimed(_attempt(reply[1]))
-        case "absent":
-            return Absent()
-        case "fenced":
-            return Fenced()
-        case "taken":
-            return Taken()
-    raise AssertionError(reply)
-
-
-def _read_reported(reply: Any) -> Reported | Absent | Fenced:
-    match reply[0]:
-        case "ok":
-            return Reported(reply[1])
-        case "absent":
-            return Absent()
-        case "fenced":
-            return Fenced()
-    raise AssertionError(reply)
-
-
-def _read_settled(reply: Any) -> Settled | Absent | Fenced | Refused:
-    match reply[0]:
-        case "ok":
-            following = _attempt(reply[2]) if reply[2] else None
-            return Settled(Status(reply[1]), following, _wakes(reply[3]))
-        case "absent":
-            return Absent()
-        case "fenced":
-            return Fenced()
-        case "refused":
-            return Refused(reply[1])
-    raise AssertionError(reply)
-
-
-def _read_registered(reply: Any) -> Registered:
-    return Registered(_lost(reply[1]))
-
-
-def _read_renewed(reply: Any) -> Renewed | Fenced | Expired:
-    match reply[0]:
-        case "ok":
-            return Renewed(int(reply[1]), reply[2], _held(reply[3]))
-        case "fenced":
-            return Fenced()
-        case "expired":
-            return Expired()
-    raise AssertionError(reply)
-
-
-def _held(flat: Sequence[str]) -> tuple[HeldAttempt, ...]:
-    found = []
-    for i in range(0, len(flat), 4):
-        attempt, nonce, status, intent = flat[i : i + 4]
-        number = int(attempt.partition(".")[2])
-        found.append(HeldAttempt(execution_of(attempt), number, nonce, Status(status) if status else None, intent))
-    return tuple(found)
-
-
-def _read_expired(reply: Any) -> Alive | Offline | Forgotten:
-    match reply[0]:
-        case "alive":
-            return Alive()
-        case "offline":
-            return Offline(_lost(reply[1]))
-        case "forgotten":
-            return Forgotten()
-    raise AssertionError(reply)
-
-
-def _read_due(reply: Any) -> Due:
-    now_ms, agents, executions = reply
-    return Due(int(now_ms), tuple(agents), tuple(_due_execution(facts) for facts in executions))
-
-
-def _due_execution(facts: Sequence[Any]) -> DueExecution:
-    execution_id, status, nonce, number, agent_id, failed, deliveries, options, *instants = facts
-    return DueExecution(
-        execution_id,
-        Status(status),
-        nonce or "",
-        int(number or 0),
-        agent_id or "",
-        int(failed or 0),
-        int(deliveries or 0),
-        options or "{}",
-        *(int(instant) if instant else None for instant in instants),
-    )

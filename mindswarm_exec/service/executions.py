@@ -13,8 +13,9 @@ from pydantic import JsonValue
 from mindswarm_exec.errors import InvalidRequest, UnknownAgent, UnknownExecution, UnknownTask
 from mindswarm_exec.identifiers import is_id, new_id, new_nonce
 from mindswarm_exec.ledger import operations, reads
+from mindswarm_exec.ledger.answers import Controlled
 from mindswarm_exec.ledger.faces import AsyncLedger
-from mindswarm_exec.ledger.operations import Controlled, Operation
+from mindswarm_exec.ledger.operations import Operation
 from mindswarm_exec.ledger.reads import Record
 from mindswarm_exec.ledger.replies import Absent, Accepted, AgentUnknown, Done, Existing, Refused, TaskUnknown, Wake
 from mindswarm_exec.lifecycle import CANCEL, PAUSE, PENDING, RESUME, RETRY, TERMINAL, Move, Status

@@ -9,7 +9,8 @@ from pydantic_core import to_json
 
 from mindswarm_exec.errors import PayloadTooLarge
 from mindswarm_exec.ledger import operations
-from mindswarm_exec.ledger.operations import Operation, Started
+from mindswarm_exec.ledger.answers import Started
+from mindswarm_exec.ledger.operations import Operation
 from mindswarm_exec.models.options import DemandClass, ExecutionOptions
 
 #: The record does not keep a limit of lost attempts that is the default.
