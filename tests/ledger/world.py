@@ -169,7 +169,23 @@ class World:
         self._note_messages(sweeps.settle_lost(self.ledger, agent_id, [lost], "its process is gone"))
         self.model.zombies.discard((agent_id, attempt_id(lost.execution_id, lost.number), lost.nonce))
 
+    def running(self, execution_id: str) -> ModelAttempt:
+        """The attempt of a queued execution, claimed."""
+        record = self.snapshot().executions[execution_id]
+        attempt = self.model.attempts[execution_id, record["nonce"]]
+        assert isinstance(self.claim(attempt, new_nonce()), Claimed)
+        return attempt
+
     # --- agents ------------------------------------------------------------------------------------------
+
+    def open_agent(self, agent_id: str = "ant", max_concurrent: int = 1, **profile: Any) -> ModelAgent:
+        """An agent for `t` that is awake, with nothing behind it."""
+        profile = {"task_types": ["t"], "capabilities": [], "labels": {}} | profile
+        for lost in self.register(agent_id, profile, max_concurrent):
+            self.settle_lost(agent_id, lost)
+        agent = self.model.agents[agent_id]
+        self.run(operations.set_agent_state(agent_id, agent.incarnation, "awake", accepts_work=True))
+        return agent
 
     def register(self, agent_id: str, profile: dict[str, Any], max_concurrent: int) -> Sequence[LostAttempt]:
         """Start a new process of the agent. What an earlier one held is returned, still to be settled."""
@@ -196,7 +212,8 @@ class World:
 
 
 def without_messages(reply: Any) -> Any:
-    """An answer without the messages it asks for: a repeated call need not ask again."""
-    if hasattr(reply, "wakes"):
-        reply = replace(reply, wakes=())
+    """An answer without what a repeated call may answer anew: the messages it asks for, the reading of a clock."""
+    for name, nothing in (("wakes", ()), ("now_ms", 0), ("sweep_age_ms", 0)):
+        if hasattr(reply, name):
+            reply = replace(reply, **{name: nothing})
     return reply

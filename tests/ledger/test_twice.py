@@ -1,0 +1,202 @@
+"""Every script may run twice with the same arguments, as its header's TWICE says: a lost answer does no harm."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from mindswarm_exec.identifiers import new_nonce
+from mindswarm_exec.ledger import operations
+from mindswarm_exec.ledger.operations import Operation, Settlement
+from mindswarm_exec.ledger.replies import Done, Existing, Refused
+from mindswarm_exec.ledger.scripts import SCRIPT_NAMES
+from mindswarm_exec.lifecycle import COMPLETE, PENDING, POSTPONE, QUEUED
+from mindswarm_exec.models.options import ExecutionOptions
+from mindswarm_exec.service.submission import start_operation
+from tests.ledger.world import RETENTION_MS, World, without_messages
+
+PLAIN = ExecutionOptions()
+RETENTION = 3_600_000
+SAME = object()
+
+#: By script: what is called twice, in a world with an agent of one slot; and the second answer.
+CALLS: dict[str, tuple[Callable[[World], Operation[Any]], Any]] = {}
+
+
+def calls(script: str, second: Any = SAME) -> Callable[[Any], Any]:
+    def register(make: Callable[[World], Operation[Any]]) -> Callable[[World], Operation[Any]]:
+        CALLS[script] = make, second
+        return make
+
+    return register
+
+
+def submitted(world: World, options: ExecutionOptions = PLAIN) -> str:
+    execution_id = world.submit("t", options)
+    assert execution_id is not None
+    return execution_id
+
+
+ID = "00000000-0000-7000-8000-00000000ffff"
+
+
+@calls("start", Existing(ID))
+def _(world: World) -> Operation[Any]:
+    return start_operation(ID, "t", "{}", PLAIN, project_id="default", idempotency_key="once")
+
+
+@calls("claim")
+def _(world: World) -> Operation[Any]:
+    attempt = world.model.attempts[submitted(world), next(iter(world.snapshot().held("ant").values()))]
+    return operations.claim(attempt.execution_id, attempt.nonce, "token", "ant")
+
+
+@calls("report")
+def _(world: World) -> Operation[Any]:
+    attempt = world.running(submitted(world))
+    return operations.report(attempt.held, new_nonce(), "execution.progress", "{}", {"progress_fraction": 1})
+
+
+@calls("settle")
+def _(world: World) -> Operation[Any]:
+    attempt = world.running(submitted(world))
+    submitted(world)
+    how = Settlement(COMPLETE, slot="claim", outcome="1")
+    return operations.settle(attempt.held, "ant", "agent:ant", how, {"result": "1"})
+
+
+@calls("pause")
+def _(world: World) -> Operation[Any]:
+    return operations.pause(submitted(world), "request", "", "{}")
+
+
+@calls("resume")
+def _(world: World) -> Operation[Any]:
+    execution_id = submitted(world)
+    world.run(operations.pause(execution_id, "an earlier request", "", "{}"))
+    return operations.resume(execution_id, "request", "{}", {})
+
+
+@calls("cancel")
+def _(world: World) -> Operation[Any]:
+    attempt = world.running(submitted(world))
+    return operations.cancel(attempt.execution_id, "request", "", force=False, error="{}", data="{}")
+
+
+@calls("retry")
+def _(world: World) -> Operation[Any]:
+    execution_id = submitted(world)
+    world.run(operations.cancel(execution_id, "an earlier request", "", force=False, error="{}", data="{}"))
+    return operations.retry(execution_id, "request", "{}", {})
+
+
+@calls("register")
+def _(world: World) -> Operation[Any]:
+    world.running(submitted(world))
+    return operations.register("ant", new_nonce(), '{"task_types":["t"],"labels":{}}', {"max_concurrent": 1})
+
+
+@calls("set_agent_state")
+def _(world: World) -> Operation[Any]:
+    submitted(world)
+    return operations.set_agent_state("ant", "", "draining", accepts_work=False, event="agent.draining")
+
+
+@calls("renew")
+def _(world: World) -> Operation[Any]:
+    world.running(submitted(world))
+    world.run(operations.due())
+    return operations.renew("ant", world.model.agents["ant"].incarnation)
+
+
+@calls("expire_lease")
+def _(world: World) -> Operation[Any]:
+    world.running(submitted(world))
+    world.advance(16)
+    return operations.expire_lease("ant", RETENTION)
+
+
+@calls("due")
+def _(world: World) -> Operation[Any]:
+    submitted(world)
+    world.advance(16)
+    return operations.due()
+
+
+@calls("admit", Refused(QUEUED))
+def _(world: World) -> Operation[Any]:
+    attempt = world.running(submitted(world))
+    world.settle(attempt, Settlement(POSTPONE, delay_ms=1000))
+    world.advance(1)
+    return operations.admit(attempt.execution_id)
+
+
+@calls("redeliver", Refused(QUEUED))
+def _(world: World) -> Operation[Any]:
+    execution_id = submitted(world)
+    world.advance(10)
+    return operations.redeliver(execution_id, world.snapshot().executions[execution_id]["nonce"])
+
+
+@calls("match_waiting", (0, ()))
+def _(world: World) -> Operation[Any]:
+    submitted(world)
+    waiting = submitted(world)
+    assert world.snapshot().status_of(waiting) is PENDING
+    # an agent and a class that have missed each other: only a hand at the ledger's keys brings that about
+    world.ledger.client.hset(world.ledger.keys.of("agent", "ant"), "max_concurrent", 2)
+    class_id = next(iter(world.snapshot().families["lane"]))
+    world.ledger.client.zadd(world.ledger.keys.of("available", class_id), {"ant": 1})
+    return operations.match_waiting()
+
+
+@calls("forget", 0)
+def _(world: World) -> Operation[Any]:
+    world.settle(world.running(submitted(world)), Settlement(COMPLETE))
+    world.advance(RETENTION_MS / 1000 + 1)
+    return operations.forget(RETENTION_MS, 100, 1000)
+
+
+@calls("put_task")
+def _(world: World) -> Operation[Any]:
+    world.run(operations.put_task("task", "create", "task.created", "{}", "default", {"title": "a"}))
+    return operations.put_task("task", "update", "task.updated", "{}", "default", {"title": "b"})
+
+
+@pytest.mark.parametrize("script", SCRIPT_NAMES)
+def test_a_script_run_twice_answers_as_it_says_and_changes_nothing_more(script: str, world: World) -> None:
+    world.open_agent()
+    make, expected = CALLS[script]
+    operation = make(world)
+    first = world.run(operation)
+    events = world.ledger.client.xrange(world.ledger.keys.of("events"))
+    before = world.snapshot()
+    second = world.run(operation)
+    assert without_messages(second) == (without_messages(first) if expected is SAME else expected)
+    assert world.ledger.client.xrange(world.ledger.keys.of("events")) == events
+    assert without_clocks(world.snapshot().families) == without_clocks(before.families)
+
+
+def without_clocks(families: dict[str, Any]) -> Any:
+    """What a repeated call may push on: leases, deadlines of leases, the last use of a class."""
+    rest = {name: value for name, value in families.items() if name not in ("classes", "deadlines", "agent")}
+    agents = {
+        agent_id: {name: value for name, value in record.items() if name != "lease_expires_at_ms"}
+        for agent_id, record in families["agent"].items()
+    }
+    return rest | {"agent": agents}
+
+
+def test_a_second_creation_of_a_task_finds_the_first(world: World) -> None:
+    operation = operations.put_task("task", "create", "task.created", "{}", "default", {"title": "a"})
+    assert world.run(operation) == Done("")
+    assert world.run(operation) == Existing("task")
+    assert world.ledger.client.xlen(world.ledger.keys.of("events")) == 1
+
+
+def test_an_idempotency_key_names_the_first_execution_whatever_id_comes_with_it(world: World) -> None:
+    first = world.submit("t", PLAIN, "once")
+    assert world.submit("t", PLAIN, "once") == first
+    assert list(world.snapshot().executions) == [first]
