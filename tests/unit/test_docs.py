@@ -96,7 +96,9 @@ def test_every_variable_named_is_a_setting() -> None:
 
 def test_the_readme_names_every_command_and_no_other() -> None:
     readme = text(render.ROOT / "README.md")
-    table = "".join(line for line in readme.splitlines() if re.match(r"\| (run|submit|control|look) ", line))
+    table = "".join(
+        line for line in readme.splitlines() if re.match(r"\| (run|submit|control|look|administer) ", line)
+    )
     assert set(re.findall(r"`([a-z-]+)`", table)) == set(ROWS) - {"demo"}
     assert set(re.findall(r"^    mindswarm-exec ([a-z-]+)", every_page(), re.MULTILINE)) <= set(ROWS)
 
