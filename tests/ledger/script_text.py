@@ -7,7 +7,7 @@ import inspect
 import re
 from dataclasses import dataclass
 
-from mindswarm_exec.ledger import operations
+from mindswarm_exec.ledger import answers, operations
 from mindswarm_exec.ledger.scripts import source
 
 SECTIONS = ("KEYS", "ARGV", "REPLY", "EMITS", "TWICE")
@@ -70,27 +70,37 @@ def replied_words(name: str) -> set[str]:
 
 
 def read_words(name: str) -> set[str]:
-    """The words that the script's reader in `operations.py` tells apart; `_` if it takes any other as one more."""
-    tree = ast.parse(inspect.getsource(operations))
-    functions = {node.name: node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
-    for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
+    """The words that the script's reader tells apart; `_` if it takes any other as one more."""
+    trees = [ast.parse(inspect.getsource(module)) for module in (operations, answers)]
+    functions = {node.name: node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
+    for call in (node for node in ast.walk(trees[0]) if isinstance(node, ast.Call)):
         is_script = isinstance(call.func, ast.Name) and call.func.id == "_script"
         if is_script and isinstance(call.args[0], ast.Constant) and call.args[0].value == name:
-            return _words_in(call.args[1], functions)
+            return _words_in(_name_of(call.args[1]), functions)
     raise AssertionError(f"no operation calls {name}.lua")
 
 
-def _words_in(reader: ast.expr, functions: dict[str, ast.FunctionDef]) -> set[str]:
-    if not isinstance(reader, ast.Name):
+def _name_of(function: ast.expr) -> str:
+    """The last part of a dotted name; "" for what is no name, as a lambda."""
+    match function:
+        case ast.Name(id=name) | ast.Attribute(attr=name):
+            return name
+        case _:
+            return ""
+
+
+def _words_in(reader: str, functions: dict[str, ast.FunctionDef]) -> set[str]:
+    if reader not in functions:
         return set()
     words: set[str] = set()
-    for node in ast.walk(functions[reader.id]):
-        if isinstance(node, ast.MatchValue) and isinstance(node.value, ast.Constant):
-            words.add(str(node.value.value))
-        elif isinstance(node, ast.MatchAs) and node.pattern is None and node.name is None:
-            words.add("_")
-        elif isinstance(node, ast.Compare):
-            words |= {str(one.value) for one in node.comparators if isinstance(one, ast.Constant)}
-        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id.startswith("_read"):
-            words |= _words_in(node.func, functions)
+    for node in ast.walk(functions[reader]):
+        match node:
+            case ast.MatchValue(value=ast.Constant(value=word)):
+                words.add(str(word))
+            case ast.MatchAs(pattern=None, name=None):
+                words.add("_")
+            case ast.Compare(comparators=[ast.Constant(value=word)]):
+                words.add(str(word))
+            case ast.Call(func=function) if "read_" in _name_of(function):
+                words |= _words_in(_name_of(function), functions)
     return words
