@@ -15,13 +15,14 @@ from functools import lru_cache
 from pydantic import JsonValue
 
 from mindswarm_exec.context import ExecutionCancelled, SafePointReached
-from mindswarm_exec.errors import LedgerUnavailable, PayloadTooLarge
+from mindswarm_exec.errors import LedgerUnavailable
 from mindswarm_exec.identifiers import new_nonce
 from mindswarm_exec.ledger import operations
 from mindswarm_exec.ledger.faces import SyncLedger
 from mindswarm_exec.ledger.operations import Fields, Operation
 from mindswarm_exec.ledger.replies import Absent, Attempt, Fenced, Reported
 from mindswarm_exec.models.options import ExecutionOptions
+from mindswarm_exec.service.submission import stored_json
 
 #: Progress is sent at most this often; what lies between is dropped for the latest.
 PROGRESS_SECONDS = 0.1
@@ -32,6 +33,11 @@ OUTPUT_CHUNK = 64 * 1024
 MAX_MESSAGE = 500
 
 _Answer = Reported | Absent | Fenced
+
+
+def storable(text: str) -> str:
+    """The text with halves of surrogate pairs, which no UTF-8 can hold, spelled out."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 class Wish(StrEnum):
@@ -136,14 +142,15 @@ class RunningAttempt:
         now = time.monotonic()
         with self._lock:
             self.sign_of_life = now
-            self._progress_held = (fraction, message[:MAX_MESSAGE])
+            self._progress_held = (fraction, storable(message[:MAX_MESSAGE]))
             if now - self._progress_sent < PROGRESS_SECONDS:
                 return
         self.send_progress()
 
     @property
     def owes_progress(self) -> bool:
-        return self._progress_held is not None
+        """Whether the latest progress was held back and may be sent by now."""
+        return self._progress_held is not None and time.monotonic() - self._progress_sent >= PROGRESS_SECONDS
 
     def send_progress(self, *, at_last: bool = False) -> None:
         """Send the latest progress if it was not sent yet; while another report is under way only `at_last`."""
@@ -161,6 +168,7 @@ class RunningAttempt:
     def output(self, chunk: str, stream: str) -> None:
         """Send a piece of output as events."""
         self.sign_of_life = time.monotonic()
+        chunk, stream = storable(chunk), storable(stream)
         for start in range(0, len(chunk), OUTPUT_CHUNK):
             self._report("execution.output", {"stream": stream, "text": chunk[start : start + OUTPUT_CHUNK]}, {})
 
@@ -169,11 +177,9 @@ class RunningAttempt:
 
         Raises:
             SafePointReached: it is to stop here, and the state is recorded.
-            PayloadTooLarge: the state is over the limit; nothing was recorded.
+            InvalidRequest: the state is no JSON, or too large; nothing was recorded.
         """
-        stored = json.dumps(state, separators=(",", ":"))
-        if len(stored) > self._max_payload_bytes:
-            raise PayloadTooLarge.of("the checkpoint", len(stored), self._max_payload_bytes)
+        stored = stored_json(state, "the checkpoint", self._max_payload_bytes)
         self.sign_of_life = time.monotonic()
         checkpoint_id = new_nonce()
         news: dict[str, JsonValue] = {"checkpoint_id": checkpoint_id}

@@ -16,7 +16,7 @@ from concurrent.futures import CancelledError as FutureCancelled
 from concurrent.futures import Future
 from typing import Any, Protocol
 
-from pydantic_core import PydanticSerializationError
+from pydantic_core import from_json
 
 from mindswarm_exec.agent import Agent, Handler, InvalidPayload
 from mindswarm_exec.context import ExecutionCancelled, ExecutionContext, SafePointReached, SyncExecutionContext
@@ -124,7 +124,7 @@ class UnifiedTaskEngine:
                 InvalidPayload(f"this agent no longer implements '{running.task_type}'"), OutcomeKind.REFUSED
             )
         try:
-            result = self._call(handler, running)
+            return self._rendered(handler, self._call(handler, running))
         except SafePointReached:
             paused = running.wish is Wish.PAUSE
             return Outcome(OutcomeKind.PAUSED if paused else OutcomeKind.HANDED_BACK)
@@ -138,7 +138,6 @@ class UnifiedTaskEngine:
                 extra={"action": "perform", "execution_id": running.execution_id, "error_type": type(error).__name__},
             )
             return raised(error)
-        return self._rendered(handler, result)
 
     def settle(self, running: RunningAttempt, outcome: Outcome | None) -> Attempt | None:
         """Record the outcome, however long the ledger is away; the next attempt for this slot, or None."""
@@ -230,7 +229,8 @@ class UnifiedTaskEngine:
     def _rendered(self, handler: Handler, result: Any) -> Outcome:
         try:
             encoded = handler.render(result)
-        except (PydanticSerializationError, UnicodeDecodeError, ValueError) as error:
+            from_json(encoded)  # what is stored can be read: no number too long, no nesting too deep
+        except ValueError as error:
             return raised(TypeError(f"the result is not JSON: {type(error).__name__}"))
         if len(encoded) > self._settings.max_payload_bytes:
             return raised(PayloadTooLarge.of("the result", len(encoded), self._settings.max_payload_bytes))

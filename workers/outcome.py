@@ -10,7 +10,7 @@ from pydantic import JsonValue
 from mindswarm_exec.ledger.operations import Settlement
 from mindswarm_exec.lifecycle import COMPLETED, FAILED, POSTPONE, TIMED_OUT, AttemptFacts, OutcomeKind, after
 from mindswarm_exec.models.records import Failure
-from workers.attempt import RunningAttempt
+from workers.attempt import RunningAttempt, storable
 
 MAX_ERROR_MESSAGE = 2000
 
@@ -31,8 +31,16 @@ def succeeded(result: str) -> Outcome:
 
 def raised(error: BaseException, kind: OutcomeKind = OutcomeKind.RAISED) -> Outcome:
     """The handler ended with an error of its own."""
-    failure = Failure(kind=kind.value, type=type(error).__name__, message=str(error)[:MAX_ERROR_MESSAGE])
+    failure = Failure(kind=kind.value, type=type(error).__name__, message=_told(error))
     return Outcome(kind, failure=failure)
+
+
+def _told(error: BaseException) -> str:
+    """The message of an error of the handler's, which may be no text or fail to be told."""
+    try:
+        return storable(str(error)[:MAX_ERROR_MESSAGE])
+    except Exception as failure:  # noqa: BLE001  an error's __str__ is the handler's code
+        return f"its message cannot be told ({type(failure).__name__})"
 
 
 def overran(running: RunningAttempt, kind: OutcomeKind, elapsed_seconds: float) -> Outcome:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from functools import lru_cache
 
 from pydantic import JsonValue
-from pydantic_core import to_json
+from pydantic_core import from_json, to_json
 
-from mindswarm_exec.errors import PayloadTooLarge
+from mindswarm_exec.errors import InvalidRequest, PayloadTooLarge
 from mindswarm_exec.ledger import operations
 from mindswarm_exec.ledger.answers import Started
 from mindswarm_exec.ledger.operations import Operation
@@ -22,11 +22,29 @@ def stored_json(value: JsonValue, what: str, limit_bytes: int) -> str:
 
     Raises:
         PayloadTooLarge: it is longer than `limit_bytes` in UTF-8.
+        InvalidRequest: it is no JSON, or none that could be read again: half a surrogate pair, a number of
+            thousands of digits, hundreds of levels of nesting.
     """
-    encoded = to_json(value, inf_nan_mode="null")
+    try:
+        encoded = to_json(value, inf_nan_mode="null")
+        from_json(encoded)
+    except ValueError as error:
+        raise InvalidRequest(
+            f"{what} cannot be kept as JSON: {_reason(error)}. Change it, or wrap it in text."
+        ) from None
     if len(encoded) > limit_bytes:
         raise PayloadTooLarge.of(what, len(encoded), limit_bytes)
     return encoded.decode()
+
+
+def _reason(error: ValueError) -> str:
+    """Why, without a word of the value."""
+    text = str(error)
+    if "recursion" in text or "Circular" in text:
+        return "it is nested too deep"
+    return (
+        "a number in it has too many digits" if "out of range" in text else "it holds what is no JSON or no Unicode"
+    )
 
 
 def start_operation(

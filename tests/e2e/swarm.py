@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar
 from weakref import WeakSet
@@ -164,6 +165,15 @@ class Swarm:
     def named(self, name: str) -> Process:
         """The process of that name that was started last."""
         return [one for one in self.processes if one.name == name][-1]
+
+    @contextlib.contextmanager
+    def frozen_server(self) -> Iterator[None]:
+        """The server is silent meanwhile; its connections stay open."""
+        os.kill(self.server.pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(self.server.pid, signal.SIGCONT)
 
     def await_agents(self, *names: str, state: str = "awake") -> None:
         """Wait until these agents are open for work (or in `state`)."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from mindswarm_exec.lifecycle import COMPLETED, QUEUED, RUNNING
+from mindswarm_exec.lifecycle import COMPLETED, FAILED, QUEUED, RUNNING
 from tests.e2e.swarm import FAST, Swarm, count_of
 from tests.eventually import eventually
 
@@ -145,3 +145,13 @@ def test_of_two_agents_under_one_name_the_newer_works_and_the_older_says_so_and_
     assert swarm.await_end(again).agent_id == "twin"
     assert newer.is_alive
     newer.kill()
+
+
+def test_a_payload_that_kills_its_agents_fails_after_its_limit_of_lost_attempts(swarm: Swarm) -> None:
+    swarm.agent("mortal")
+    swarm.await_agents("mortal")
+    execution_id = swarm.start("misbehave", {"how": "die"}, on="mortal", max_lost_attempts=1)
+    ended = swarm.await_end(execution_id)
+    assert ended.error is not None
+    assert (ended.status, ended.error.kind, ended.lost_attempts) == (FAILED, "agent_lost", 1)
+    assert ended.error.measured == {"lost_attempts": 1}
