@@ -63,7 +63,7 @@ def by_agents(url: str, server: redis.Redis, counts: Iterable[int]) -> dict[int,
                 ledger.run(_start())
 
         figures[count] = _microseconds_a_script(server, arrivals)
-        ledger.client.close()
+        ledger.close()
     return figures
 
 
@@ -90,7 +90,7 @@ def by_backlog(url: str, server: redis.Redis, counts: Iterable[int]) -> dict[int
         attempt = _running(ledger)
         feeds = _microseconds_a_script(server, lambda ledger=ledger, attempt=attempt: _drain(ledger, attempt))
         figures[count] = (waits, feeds, size)
-        ledger.client.close()
+        ledger.close()
     return figures
 
 

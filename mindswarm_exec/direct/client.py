@@ -104,7 +104,7 @@ class DirectClient(ServiceVerbs):
         """Let go of all connections."""
         for listener in self._listeners:
             listener.close()
-        self._ledger.client.close()
+        self._ledger.close()
         self._thread.close()
 
     # --- submit ------------------------------------------------------------------------------------------

@@ -20,14 +20,12 @@ from redis.retry import Retry
 
 from mindswarm_exec.errors import LedgerFull, LedgerUnavailable
 from mindswarm_exec.ledger.keys import Keys
+from mindswarm_exec.ledger.line import REPEATS, Line
 from mindswarm_exec.ledger.operations import Key, Operation, ScriptCall, Step
 from mindswarm_exec.ledger.scripts import SCRIPT_NAMES, script
 from mindswarm_exec.settings import Settings
 
 R = TypeVar("R")
-
-#: One call and two repeats; together they stay within `ledger_timeout_seconds`.
-REPEATS = 2
 
 
 def _connection_options(settings: Settings) -> dict[str, Any]:
@@ -69,8 +67,9 @@ class _Face:
             return ("EVALSHA", self._scripts[step.name].sha, 1, self.keys.prefix, *step.args)
         return tuple(self.keys.of(*part) if isinstance(part, Key) else part for part in step)
 
-    def _text(self, step: ScriptCall) -> str:
-        return self._scripts[step.name].text
+    def _texts(self, steps: Iterable[Step]) -> set[str]:
+        """The scripts that the steps call."""
+        return {self._scripts[step.name].text for step in steps if isinstance(step, ScriptCall)}
 
 
 class SyncLedger(_Face):
@@ -79,6 +78,12 @@ class SyncLedger(_Face):
     def __init__(self, client: redis.Redis, settings: Settings, *, test_clock: bool = False) -> None:
         super().__init__(settings, test_clock=test_clock)
         self.client = client
+        self._line = Line(client.connection_pool)
+
+    def close(self) -> None:
+        """Let go of all connections."""
+        self._line.close()
+        self.client.close()
 
     def run(self, operation: Operation[R]) -> R:
         """Carry out one operation.
@@ -97,30 +102,14 @@ class SyncLedger(_Face):
     def _send(self, steps: Sequence[Step]) -> list[Any]:
         commands = self._commands(steps)
         with translated_errors():
-            if len(commands) == 1:
-                try:
-                    return [self.client.execute_command(*commands[0])]
-                except exceptions.NoScriptError:
-                    self._load(steps)
-                    return [self.client.execute_command(*commands[0])]
-            replies = self._pipeline(commands)
-            unknown = [i for i, reply in enumerate(replies) if isinstance(reply, exceptions.NoScriptError)]
+            replies = self._line.exchange(commands)
+            unknown = _unknown_scripts(replies)
             if unknown:
-                self._load(steps[i] for i in unknown)
-                again = self._pipeline([commands[i] for i in unknown])
+                self._line.exchange([("SCRIPT", "LOAD", text) for text in self._texts(steps[i] for i in unknown)])
+                again = self._line.exchange([commands[i] for i in unknown])
                 for i, reply in zip(unknown, again, strict=True):
                     replies[i] = reply
             return _checked(replies)
-
-    def _load(self, steps: Iterable[Step]) -> None:
-        for text in {self._text(step) for step in steps if isinstance(step, ScriptCall)}:
-            self.client.execute_command("SCRIPT LOAD", text)
-
-    def _pipeline(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
-        pipeline = self.client.pipeline(transaction=False)
-        for command in commands:
-            pipeline.execute_command(*command)
-        return pipeline.execute(raise_on_error=False)
 
 
 class AsyncLedger(_Face):
@@ -142,30 +131,24 @@ class AsyncLedger(_Face):
     async def _send(self, steps: Sequence[Step]) -> list[Any]:
         commands = self._commands(steps)
         with translated_errors():
-            if len(commands) == 1:
-                try:
-                    return [await self.client.execute_command(*commands[0])]
-                except exceptions.NoScriptError:
-                    await self._load(steps)
-                    return [await self.client.execute_command(*commands[0])]
             replies = await self._pipeline(commands)
-            unknown = [i for i, reply in enumerate(replies) if isinstance(reply, exceptions.NoScriptError)]
+            unknown = _unknown_scripts(replies)
             if unknown:
-                await self._load(steps[i] for i in unknown)
+                await self._pipeline([("SCRIPT LOAD", text) for text in self._texts(steps[i] for i in unknown)])
                 again = await self._pipeline([commands[i] for i in unknown])
                 for i, reply in zip(unknown, again, strict=True):
                     replies[i] = reply
             return _checked(replies)
-
-    async def _load(self, steps: Iterable[Step]) -> None:
-        for text in {self._text(step) for step in steps if isinstance(step, ScriptCall)}:
-            await self.client.execute_command("SCRIPT LOAD", text)
 
     async def _pipeline(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
         pipeline = self.client.pipeline(transaction=False)
         for command in commands:
             pipeline.execute_command(*command)
         return await pipeline.execute(raise_on_error=False)
+
+
+def _unknown_scripts(replies: Sequence[Any]) -> list[int]:
+    return [i for i, reply in enumerate(replies) if isinstance(reply, exceptions.NoScriptError)]
 
 
 def _checked(replies: list[Any]) -> list[Any]:

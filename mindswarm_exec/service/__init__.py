@@ -36,8 +36,8 @@ async def open_services(url: str, settings: Settings, publisher: Publisher | Non
     """The services on the ledger at `url`; `publisher` is needed where the broker is another server."""
     client = connect_async(url, settings)
     ledger = AsyncLedger(client, settings)
-    sweeping = connect_sync(url, settings)
-    background = SweepsIfSilent(SyncLedger(sweeping, settings), publisher)
+    sweeping = SyncLedger(connect_sync(url, settings), settings)
+    background = SweepsIfSilent(sweeping, publisher)
     services = Services(
         executions=ExecutionService(ledger, settings, publisher, background),
         agents=AgentManager(ledger, publisher),

@@ -60,7 +60,7 @@ class HandAgent:
         self.complete(attempt, result)
 
     def close(self) -> None:
-        self._ledger.client.close()
+        self._ledger.close()
 
     def _settle(self, attempt: Attempt, move: Move, fields: dict[str, str | int | float], data: str = "{}") -> None:
         how = Settlement(move, data=data)

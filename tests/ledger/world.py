@@ -45,7 +45,7 @@ class World:
 
     def close(self) -> None:
         self._clear()
-        self.ledger.client.close()
+        self.ledger.close()
 
     def _clear(self) -> None:
         if names := self.ledger.client.keys(self.ledger.keys.prefix + "*"):
