@@ -76,19 +76,18 @@ def run(arguments: list[str]) -> int:
     """Run one command and answer its exit code. Nothing that it meets becomes a traceback."""
     try:
         code = cli.main(arguments, prog_name="mindswarm-exec", standalone_mode=False)
-        sys.stdout.flush()
         return code if isinstance(code, int) else exits.OK.code
-    except BrokenPipeError:
-        return _reader_has_left()
     except (click.ClickException, click.Abort, KeyboardInterrupt, Exception) as error:  # noqa: BLE001
         return _explain(error, as_json="--json" in arguments)
 
 
 def _explain(error: BaseException, as_json: bool) -> int:
-    from mindswarm_exec.cli.screen import Screen  # Rich takes its time to import
+    from mindswarm_exec.cli.screen import ReaderLeft, Screen  # Rich takes its time to import
 
     screen = Screen(as_json)
     match error:
+        case ReaderLeft():
+            return _reader_has_left()
         case click.exceptions.Exit():
             return error.exit_code
         case click.exceptions.NoArgsIsHelpError():

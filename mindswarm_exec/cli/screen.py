@@ -18,6 +18,10 @@ from mindswarm_exec.errors import MindSwarmError
 PIPED_WIDTH = 240
 
 
+class ReaderLeft(Exception):
+    """Whoever reads our output has stopped: `| head` has its lines."""
+
+
 class Screen:
     """Standard output and error of one command."""
 
@@ -29,15 +33,14 @@ class Screen:
     def document(self, value: Any, shown: Callable[[], RenderableType]) -> None:
         """Print the one answer of a command: the JSON value, or what people see of it."""
         if self.as_json:
-            sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+            _write(json.dumps(value, indent=2, ensure_ascii=False))
         else:
             self.out.print(shown())
 
     def record(self, value: Any, shown: Callable[[], RenderableType]) -> None:
         """Print one of many, at once: a line of JSON, or what people see of it."""
         if self.as_json:
-            sys.stdout.write(json.dumps(value, ensure_ascii=False, separators=(",", ":")) + "\n")
-            sys.stdout.flush()
+            _write(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
         else:
             self.out.print(shown(), soft_wrap=True)
 
@@ -59,9 +62,14 @@ class Screen:
         return row
 
 
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        raise ReaderLeft
+
+
 def console(*, stderr: bool = False) -> Console:
     """A console that takes text as it is: what others wrote is no markup and no emoji code."""
-    made = Console(stderr=stderr, markup=False, emoji=False, highlight=False)
+    made = _Console(stderr=stderr, markup=False, emoji=False, highlight=False)
     if not made.is_terminal and "COLUMNS" not in os.environ:
         made.width = PIPED_WIDTH
     return made
@@ -69,3 +77,11 @@ def console(*, stderr: bool = False) -> Console:
 
 def _code_word(row: Exit) -> str:
     return {2: "invalid_request", 130: "interrupted"}.get(row.code, "internal_error")
+
+
+def _write(line: str) -> None:
+    try:
+        sys.stdout.write(line + "\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise ReaderLeft from None

@@ -24,6 +24,9 @@ from mindswarm_exec.cli.remote import Remote, read_as, remote
 from mindswarm_exec.cli.tables import failure, json_text
 from mindswarm_exec.models.records import Event, Execution
 
+#: Lines of a result that are shown at the end of a watch.
+RESULT_LINES = 30
+
 
 @click.command()
 @click.argument("execution_id", required=False)
@@ -106,6 +109,15 @@ def _events_of(remote: Remote, execution: Execution) -> Any:
     return remote.client.handle(execution.execution_id).events()
 
 
+def _shortened(result: Text, execution_id: str) -> Text:
+    """At most a screen of a result, and where the rest is."""
+    lines = result.split()
+    if len(lines) <= RESULT_LINES:
+        return result
+    rest = f"\n… {len(lines) - RESULT_LINES} lines more: `mindswarm-exec get {execution_id} --json` has them all"
+    return Text("\n").join(lines[:RESULT_LINES]).append(rest, style="dim")
+
+
 def _ending(execution: Execution) -> Text:
     told = cells.status(execution.status)
     if execution.agent_id:
@@ -116,5 +128,5 @@ def _ending(execution: Execution) -> Text:
     if execution.error is not None:
         told.append("\n").append_text(failure(execution))
     if execution.result is not None:
-        told.append("\n").append_text(json_text(execution.result))
+        told.append("\n").append_text(_shortened(json_text(execution.result), execution.execution_id))
     return told

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from mindswarm_exec.lifecycle import TERMINAL, Status
 from mindswarm_exec.models.records import AgentRecord, Event, QueueStatus
 
-#: Lines of news kept on screen.
-NEWS_KEPT = 9
+#: Lines kept on screen: of news, and of what handlers said.
+NEWS_KEPT, OUTPUT_KEPT = 8, 4
 #: The state that an event of this type leaves an execution in.
 _STATE_AFTER = {
     "execution.created": Status.PENDING,
@@ -50,6 +50,7 @@ class Board:
     deepest: dict[int, int] = field(default_factory=dict)  # priority → the most that ever waited at once
     killed: str | None = None  # the agent that the survey has killed
     news: deque[News] = field(default_factory=lambda: deque(maxlen=NEWS_KEPT))
+    output: deque[News] = field(default_factory=lambda: deque(maxlen=OUTPUT_KEPT))
     _holder: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -99,7 +100,7 @@ class Board:
         if event.event_type == "execution.progress" and agent_id:
             self.doing[agent_id] = str(event.data.get("message") or subject)
         elif event.event_type == "execution.output":
-            self.tell(at_seconds, str(event.data.get("text") or "").strip(), "dim")
+            self.output.append(News(at_seconds, "dim", str(event.data.get("text") or "").strip()))
 
     def poll(self, agents: Iterable[AgentRecord], queue: QueueStatus) -> None:
         """Take in the agents and the queue as they are now."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from typing import Protocol, Self
 
@@ -87,10 +88,10 @@ class PlainLines:
         self.refresh()
 
     def _untold(self) -> list[News]:
-        """What is new since the last look; output of handlers is left out, for there is much of it."""
+        """What is new since the last look."""
         kept = list(self._board.news)
         start = next((number + 1 for number, news in enumerate(kept) if news is self._told), 0)
-        return [news for news in kept[start:] if news.style != "dim"]
+        return kept[start:]
 
 
 def draw(board: Board, elapsed: float) -> RenderableType:
@@ -103,8 +104,9 @@ def draw(board: Board, elapsed: float) -> RenderableType:
         Text(""),
         _queue(board),
         Text(""),
-        *[_news_line(news) for news in board.news],
-        *[Text("")] * ((board.news.maxlen or 0) - len(board.news)),
+        *_lines(board.output),
+        Text(""),
+        *_lines(board.news),
     )
 
 
@@ -163,6 +165,11 @@ def _queue(board: Board) -> RenderableType:
     counts = board.counts
     running = f"{counts[Status.RUNNING] + counts[Status.QUEUED]} on agents"
     return Group(Text(f"  waiting by priority ({running})", style="dim"), table)
+
+
+def _lines(news: deque[News]) -> list[Text]:
+    """The lines, and as many empty ones as keep the picture's height."""
+    return [_news_line(one) for one in news] + [Text("")] * ((news.maxlen or 0) - len(news))
 
 
 def _news_line(news: News) -> Text:

@@ -8,12 +8,16 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 
+from mindswarm_exec.cli.main import run as run_command
 from mindswarm_exec.cli.stack import free_port
 from tests.eventually import eventually
 
@@ -45,18 +49,16 @@ def environment(**ours: str) -> dict[str, str]:
 
 
 def command(*arguments: str, stdin: str = "", **ours: str) -> Said:
-    """Run one command to its end."""
-    done = subprocess.run(
-        [*COMMAND, *arguments],
-        input=stdin,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        cwd=ROOT,
-        env=environment(**ours),
-        check=False,
-    )
-    return Said(done.returncode, done.stdout, done.stderr)
+    """Run one command to its end: the entry point itself, in this process, which saves half a second each."""
+    out, err = StringIO(), StringIO()
+    with (
+        mock.patch.dict(os.environ, environment(**ours), clear=True),
+        mock.patch("sys.stdin", StringIO(stdin)),
+        redirect_stdout(out),
+        redirect_stderr(err),
+    ):
+        code = run_command(list(arguments))
+    return Said(code, out.getvalue(), err.getvalue())
 
 
 @pytest.fixture(scope="session")

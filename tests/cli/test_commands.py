@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
 from collections.abc import Callable
 
 import pytest
 
 from mindswarm_exec.identifiers import new_id
-from tests.cli.conftest import Said
+from tests.cli.conftest import COMMAND, Said
 from tests.eventually import eventually
 
 Run = Callable[..., Said]
@@ -164,3 +166,12 @@ def test_watching_an_ended_execution_tells_its_record_and_its_exit(run: Run) -> 
     said = run("watch", execution_id, "--json")
     assert said.code == 1
     assert [line["event_type"] for line in said.lines[:-1]][-1] == "execution.failed"
+
+
+def test_a_reader_that_leaves_early_is_no_error_of_ours(run: Run, api_url: str) -> None:
+    for arguments in ("list --json", "list", "watch --from 0 --json"):
+        script = f"{' '.join(COMMAND)} {arguments} --api-url {api_url} | head -1; exit ${{PIPESTATUS[0]}}"
+        done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False, timeout=60)
+        assert done.stderr == "", arguments
+        # a short answer may have been written before the reader left
+        assert done.returncode in (0, 128 + signal.SIGPIPE), arguments

@@ -77,10 +77,10 @@ def test_the_queue_tells_the_end_where_events_were_missed() -> None:
     assert made.deepest == {5: 3}
 
 
-def test_progress_says_what_an_agent_does_and_output_is_news() -> None:
+def test_progress_says_what_an_agent_does_and_output_is_kept_apart_from_news() -> None:
     made = board(
         event("execution.progress", agent_id="m-1", fraction=0.5, message="function 3 of 9"),
         event("execution.output", agent_id="m-1", text="f has complexity 40\n"),
     )
     assert made.doing == {"m-1": "function 3 of 9"}
-    assert made.news[-1].text == "f has complexity 40"
+    assert made.output[-1].text == "f has complexity 40"
