@@ -84,9 +84,9 @@ class DispatcherProcess:
         front_door = FrontDoor(url, settings, publisher)
         # answers are kept for those who ask for them; ticks leave none
         self.app.task(front_door.start, name=START_TASK, ignore_result=False, typing=False)
-        self.app.task(sweeper.sweep, name=SWEEP_TASK, ignore_result=True)
-        self.app.task(sweeper.match_waiting, name=MATCH_TASK, ignore_result=True)
-        self.app.task(sweeper.forget, name=FORGET_TASK, ignore_result=True)
+        self.app.task(sweeper.sweep, name=SWEEP_TASK, ignore_result=True, send_events=False)
+        self.app.task(sweeper.match_waiting, name=MATCH_TASK, ignore_result=True, send_events=False)
+        self.app.task(sweeper.forget, name=FORGET_TASK, ignore_result=True, send_events=False)
         self.app.steps["worker"].add(_guard(sweeper, settings.sweep_seconds))
 
     def run(self) -> None:
