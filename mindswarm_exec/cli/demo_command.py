@@ -53,7 +53,7 @@ def _run_within_bounds(demonstration: Demonstration) -> report.Outcome:
             demonstration.kill()
 
     def out_of_time() -> None:
-        demonstration.kill()
+        demonstration.abandon()
         os.write(2, f"mindswarm-exec: the demo did not end within {HARD_SECONDS:g} s and was killed\n".encode())
         os._exit(exits.ENDED.code)
 

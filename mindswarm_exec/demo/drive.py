@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import shutil
 import signal
 import tempfile
 import threading
@@ -78,6 +79,13 @@ class Demonstration:
         """End every process at once; `run` then ends by itself, or is past doing so."""
         if self._stack is not None:
             self._stack.kill_everything()
+
+    def abandon(self) -> None:
+        """End every process, remove the data and give the terminal its cursor back: this process ends next."""
+        self.kill()
+        if self._stack is not None:
+            shutil.rmtree(self._stack.settings.data_dir, ignore_errors=True)
+        self._console.show_cursor(True)
 
     def elapsed(self) -> float:
         """Seconds since the run began."""

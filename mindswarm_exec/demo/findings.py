@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from mindswarm_exec.demo.metrics import FunctionMetrics
+from mindswarm_exec.demo.plan import is_test
 from mindswarm_exec.demo.survey import FileCoverage, FileLint, FileMetrics
 from mindswarm_exec.models.records import Execution
 
@@ -114,6 +116,11 @@ def docstrings(coverage: Sequence[FileCoverage]) -> Share:
 
 def type_hints(coverage: Sequence[FileCoverage]) -> Share:
     return _sum("type hints", (Share("", f.coverage.annotated, f.coverage.slots) for f in coverage))
+
+
+def public_face(coverage: Sequence[FileCoverage]) -> list[FileCoverage]:
+    """The modules that others import. Nobody documents tests, so they count only where there is nothing else."""
+    return [file for file in coverage if not is_test(Path(file.file))] or list(coverage)
 
 
 def least_documented(coverage: Sequence[FileCoverage], count: int) -> list[Share]:

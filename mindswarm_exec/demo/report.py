@@ -45,15 +45,16 @@ def document(outcome: Outcome) -> dict[str, Any]:
     """The report for programs."""
     results = findings.Results.of(outcome.executions)
     worst = findings.worst_functions(results.metrics, WORST)
+    public = findings.public_face(results.coverage)
     return {
         "root": str(outcome.plan.root),
         "files": len(outcome.plan.files),
         "files_found": outcome.plan.found,
         "size": asdict(findings.size(results.metrics)),
         "worst_functions": [{"file": place.file, **place.function.model_dump()} for place in worst],
-        "docstrings": asdict(findings.docstrings(results.coverage)),
-        "type_hints": asdict(findings.type_hints(results.coverage)),
-        "least_documented": [asdict(share) for share in findings.least_documented(results.coverage, MODULES)],
+        "docstrings": asdict(findings.docstrings(public)),
+        "type_hints": asdict(findings.type_hints(public)),
+        "least_documented": [asdict(share) for share in findings.least_documented(public, MODULES)],
         "rules": [asdict(rule) for rule in findings.rules(results.lint)],
         "copies": [asdict(copy) for copy in findings.copies(results.metrics, COPIES)],
         "problems": findings.problems(results),
@@ -81,9 +82,10 @@ def _code(outcome: Outcome, results: findings.Results) -> Iterator[RenderableTyp
     yield _ranks(size)
     yield _titled("Most complex functions", _worst(findings.worst_functions(results.metrics, WORST)))
     yield _titled("Findings by rule", _rules(findings.rules(results.lint), results))
-    shares = (findings.docstrings(results.coverage), findings.type_hints(results.coverage))
-    yield _titled("Public face", _shares(shares))
-    least = findings.least_documented(results.coverage, MODULES)
+    public = findings.public_face(results.coverage)
+    shares = (findings.docstrings(public), findings.type_hints(public))
+    yield _titled("Public face, tests left out", _shares(shares))
+    least = findings.least_documented(public, MODULES)
     if least:
         yield _titled("Least documented modules", _shares(least))
     copies = findings.copies(results.metrics, COPIES)

@@ -92,6 +92,13 @@ def test_small_modules_are_not_blamed_for_missing_docstrings() -> None:
     assert findings.docstrings(found.coverage).fraction == 0.5
 
 
+def test_tests_are_no_public_face_unless_there_is_nothing_else() -> None:
+    files = [execution("survey.coverage", result={"file": name}) for name in ("a.py", "tests/b.py", "test_c.py")]
+    found = results(*files).coverage
+    assert [file.file for file in findings.public_face(found)] == ["a.py"]
+    assert findings.public_face(found[1:]) == list(found[1:])
+
+
 def test_copies_are_bodies_in_more_than_one_place() -> None:
     one = metrics_of("a.py", bodies={"same": ["f", 1, 12], "own": ["g", 20, 30]})
     two = metrics_of("b.py", bodies={"same": ["h", 5, 12]})
