@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from datetime import datetime
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, field_validator, model_validator
 
 from mindswarm_exec.identifiers import AgentId, Name
 
@@ -29,9 +30,9 @@ Priority = Annotated[int, BeforeValidator(_priority_number), Field(ge=0, le=9)]
 
 
 class WireModel(BaseModel):
-    """A record of the wire: frozen, and unknown fields are errors."""
+    """A record of the wire: frozen; unknown fields, and numbers that JSON cannot write, are errors."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="null")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, ser_json_inf_nan="null")
 
 
 class RetryPolicy(WireModel):
@@ -92,6 +93,14 @@ class Constraint(WireModel):
     label: Name
     op: Literal["=", "!=", ">", ">=", "<", "<=", "in", "exists"]
     value: str | bool | int | float | tuple[str | bool | int | float, ...] | None = None
+
+    @field_validator("value", mode="before")
+    @classmethod
+    def _numbers_are_finite(cls, value: object) -> object:
+        for one in value if isinstance(value, list | tuple) else (value,):
+            if isinstance(one, float) and not math.isfinite(one):
+                raise ValueError("a number has to be finite")
+        return value
 
     @model_validator(mode="after")
     def _value_fits_op(self) -> Constraint:
