@@ -14,6 +14,9 @@ from mindswarm_exec.settings import Settings
 
 LabelValue = str | bool | int | float
 
+#: Points beyond this count no further: score and time of last use share one number of 53 bits in the ledger.
+MOST_POINTS = 2600
+
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
@@ -151,6 +154,6 @@ def choose(
 
     def rank(agent: Candidate) -> tuple[int, int]:
         points = score(agent, demand.task_type, has_affinity=agent.agent_id == last_agent_id, settings=settings)
-        return int(points.total * 100 + 0.5), -agent.last_used
+        return int(min(points.total, MOST_POINTS) * 100 + 0.5), -agent.last_used
 
     return max(free, key=rank, default=None)

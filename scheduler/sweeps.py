@@ -12,8 +12,8 @@ from mindswarm_exec.service import sweeps
 
 log = logging.getLogger(__name__)
 
-#: Executions removed by one tick; the next tick takes the next.
-MOST_FORGOTTEN = 1000
+#: Executions removed by one script, which holds the server for as long, and scripts run by one tick.
+MOST_FORGOTTEN, MOST_ROUNDS = 500, 200
 
 
 class Sweeper:
@@ -46,6 +46,8 @@ class Sweeper:
     def forget(self) -> None:
         """Remove ended executions, idle classes and events that have outlived their retention."""
         settings = self._ledger.settings
-        self._ledger.run(
-            operations.forget(round(settings.retention_seconds * 1000), MOST_FORGOTTEN, settings.max_events)
-        )
+        retention_ms = round(settings.retention_seconds * 1000)
+        for _ in range(MOST_ROUNDS):
+            forgotten = self._ledger.run(operations.forget(retention_ms, MOST_FORGOTTEN, settings.max_events))
+            if forgotten < MOST_FORGOTTEN:
+                return

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pydantic import JsonValue
 
 from mindswarm_exec.ledger.operations import Settlement
-from mindswarm_exec.lifecycle import COMPLETED, FAILED, POSTPONE, TIMED_OUT, AttemptFacts, OutcomeKind, after
+from mindswarm_exec.lifecycle import COMPLETED, FAILED, POSTPONE, TIMED_OUT, AttemptFacts, Move, OutcomeKind, after
 from mindswarm_exec.models.records import Failure
 from workers.attempt import RunningAttempt, storable
 
@@ -57,6 +57,14 @@ def cancelled(running: RunningAttempt) -> Outcome:
     return Outcome(OutcomeKind.CANCELLED, failure=Failure(kind="cancelled_by", message="cancelled on request"))
 
 
+def _verdict(kind: OutcomeKind, move: Move) -> str:
+    """What the outcome says of the agent: "1", "0", or nothing, as for a payload that no agent could take."""
+    if move.target is COMPLETED:
+        return "1"
+    failed = kind in (OutcomeKind.RAISED, OutcomeKind.TIMED_OUT, OutcomeKind.STALLED)
+    return "0" if failed else ""
+
+
 def settlement(
     running: RunningAttempt, outcome: Outcome, slot: str
 ) -> tuple[Settlement, dict[str, str | int | float]]:
@@ -84,7 +92,7 @@ def settlement(
         move=choice.move,
         data=json.dumps(data),
         slot=slot,
-        outcome="1" if choice.move.target is COMPLETED else "0" if spent else "",
+        outcome=_verdict(outcome.kind, choice.move),
         counter="failed_attempts" if spent else "",
         delay_ms=choice.delay_ms,
     )

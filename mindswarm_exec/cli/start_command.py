@@ -46,7 +46,7 @@ _CRITERIA_FIELDS: dict[str, Callable[[Any], Any]] = {
 @click.option("--max-attempts", type=click.IntRange(1, 1000), help="Try again on failure, up to this many in all.")
 @click.option("--tag", "tags", multiple=True, metavar="TAG", help="May be repeated.")
 @click.option(
-    "--agent", "agent_id", metavar="NAME", help="On this agent, if it can serve the task type; else on any that can."
+    "--agent", "agent_id", metavar="NAME", help="On this agent if it can do the work, else on any."
 )
 @click.option("--prefer", "preferred_agent_id", metavar="NAME", help="On this agent if it is free.")
 @click.option("--require", "required_capabilities", multiple=True, metavar="CAPABILITY", help="May be repeated.")

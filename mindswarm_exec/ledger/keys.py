@@ -30,7 +30,7 @@ a test compares the two.
     swept_at        string   ms of the latest sweep                                 for ever
     events          stream   every event; also the name of the pub/sub channel      the newest `max_events`
     ended           channel  by execution: its end: the status, and a small result  -
-    control         channel  by agent: "<pause|cancel|withdraw|drain> <attempt id>" -
+    control         channel  by agent: a wish for an attempt, its new state, or a fence -
     clock_offset    string   ms added to the server's clock; tests only             -
     api_key         hash     by digest: the projects that an API key opens          until revoked
 """

@@ -107,10 +107,10 @@ def cancel(
 
 
 def retry(
-    execution_id: str, request_id: str, data: str, fields: Fields, *, pinned_agent_id: str = ""
+    execution_id: str, request_id: str, data: str, fields: Fields, *, pinned: tuple[str, str, str] = ("", "", "")
 ) -> Operation[Controlled | AgentUnknown]:
-    """Bring an ended execution back. An empty value in `fields` removes the field."""
-    args = (new_nonce(), execution_id, request_id, data, pinned_agent_id, *_flat(fields))
+    """Bring an ended execution back. An empty value in `fields` removes the field; `pinned` as in `start`."""
+    args = (new_nonce(), execution_id, request_id, data, *pinned, *_flat(fields))
     return _script("retry", answers.read_retried, *args)
 
 

@@ -174,16 +174,17 @@ class ExecutionService:
     async def retry(self, execution_id: str, options: ExecutionOptions | None = None) -> Execution:
         """Bring back an execution that failed, timed out or was cancelled; `options` replace those it had."""
         fields: dict[str, str | int | float] = {}
-        pinned_agent_id = ""
+        pinned = ("", "", "")
         if options is not None:
             record = await self._record(execution_id)
-            fields, pinned_agent_id = _replaced(record, options)
+            fields = _replaced(record, options)
+            pinned = pinned_class(record["task_type"], options)
         operation = operations.retry(
             self._checked(execution_id),
             new_nonce(),
             _data(options_changed=options is not None or None),
             fields,
-            pinned_agent_id=pinned_agent_id,
+            pinned=pinned,
         )
         reply = await self._ledger.run(operation)
         if isinstance(reply, AgentUnknown):
@@ -325,13 +326,12 @@ def _data(**facts: JsonValue) -> str:
     return json.dumps({name: value for name, value in facts.items() if value not in (None, "")})
 
 
-def _replaced(record: Record, options: ExecutionOptions) -> tuple[dict[str, str | int | float], str]:
-    """The fields that replace those of the old options ("" removes one), and the pre-assigned agent."""
+def _replaced(record: Record, options: ExecutionOptions) -> dict[str, str | int | float]:
+    """The fields that replace those of the old options; an empty value removes one."""
     task_type, task_id = record["task_type"], record.get("task_id")
     old = ExecutionOptions.model_validate_json(record.get("options") or "{}")
     fields: dict[str, str | int | float] = dict.fromkeys([*option_fields(task_type, old, task_id), "demand"], "")
     fields |= option_fields(task_type, options, task_id)
-    agent_id, class_id, demand = pinned_class(task_type, options)
-    if agent_id:
-        fields |= {"class_id": class_id, "demand": demand}
-    return fields, agent_id
+    if options.start_at is not None:
+        fields["eligible_at_ms"] = round(options.start_at.timestamp() * 1000)
+    return fields

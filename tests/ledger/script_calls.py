@@ -37,7 +37,7 @@ def named_calls() -> dict[str, Operation[Any]]:
         "pause": operations.pause(id, request, "reason", data),
         "resume": operations.resume(id, request, data, FIELDS),
         "cancel": operations.cancel(id, request, "reason", force=True, error="error as JSON", data=data),
-        "retry": operations.retry(id, request, data, FIELDS, pinned_agent_id=pinned[0]),
+        "retry": operations.retry(id, request, data, FIELDS, pinned=pinned),
         "claim": operations.claim(id, "nonce", "claim token", "agent_id"),
         "report": operations.report(attempt, "report token", "event", data, FIELDS),
         "settle": operations.settle(

@@ -1,12 +1,12 @@
 --[[ retry.lua: bring an ended execution back.
   KEYS  1 prefix
-  ARGV  1 entropy · 2 execution_id · 3 request id · 4 data of the event · 5 pre-assigned agent or ""
-        6+ field, value pairs to store; an empty value removes the field
+  ARGV  1 entropy · 2 execution_id · 3 request id · 4 data of the event · 5 pre-assigned agent or "" · 6 its class
+        7 its demand · 8+ field, value pairs to store; an empty value removes the field
   REPLY {"ok", status, wakes} · {"absent"} · {"refused", status} · {"unknown_agent"}
   EMITS execution.retry_scheduled, and execution.queued if an agent was free
   TWICE the request id is remembered: the same answer, no second effect ]]
 SOURCE = 'client'
-local entropy, id, request, data, pinned = unpack(ARGV, 1, 5)
+local entropy, id, request, data, pinned, pinned_class, pinned_demand = unpack(ARGV, 1, 7)
 local x = load(id)
 if not x then return { 'absent' } end
 if x.last_request == request then return { 'ok', x.status, {} } end
@@ -14,7 +14,7 @@ if not allows(MOVES.retry, x) then return { 'refused', x.status } end
 if pinned ~= '' and call('EXISTS', key('agent', pinned)) == 0 then return { 'unknown_agent' } end
 set(x, 'last_request', request)
 withdraw_intent(x)
-for i = 6, #ARGV, 2 do
+for i = 8, #ARGV, 2 do
   if ARGV[i + 1] == '' then
     x[ARGV[i]] = nil
     x.changes[ARGV[i]] = false
@@ -22,7 +22,10 @@ for i = 6, #ARGV, 2 do
     set(x, ARGV[i], ARGV[i + 1])
   end
 end
-for _, field in ipairs({ 'result', 'error', 'finished_at_ms', 'failed_attempts', 'lost_attempts' }) do
+if pinned ~= '' then pin(x, pinned, pinned_class, pinned_demand) end
+set(x, 'retried_at_ms', ms(NOW))
+for _, field in ipairs({ 'result', 'error', 'finished_at_ms', 'failed_attempts', 'lost_attempts',
+  'started_at_ms' }) do
   x[field] = nil
   x.changes[field] = false
 end

@@ -97,7 +97,12 @@ leave(x)
 clear_clocks(x)
 unset(x, 'claim_token')
 local freed = slot ~= 'keep' and agent_id ~= '' and not is_over(x) and free_slot(agent_id, attempt, nonce)
-if x.intent_kind then acknowledge(x, slot == 'keep') end
+-- a wish is obeyed by the row it asks for, or here and now if x would wait again; an attempt that ends in
+-- another way got ahead of it
+local wished = x.intent_kind == 'cancel' and MOVES.cancel.target or MOVES.pause.target
+if x.intent_kind and (row.target == wished or row.target == MOVES.create.target) then
+  acknowledge(x, slot == 'keep')
+end
 if x.nonce then end_attempt(x, row_name) end
 move(x, row, data)
 local ended = not WATCHED[row.target] and row.target ~= MOVES.pause.target

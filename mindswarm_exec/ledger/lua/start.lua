@@ -21,13 +21,7 @@ if pinned ~= '' and call('EXISTS', key('agent', pinned)) == 0 then return { 'unk
 if x.task_id and call('EXISTS', key('task', x.task_id)) == 0 then return { 'unknown_task' } end
 
 if idempotency then call('SET', idempotency, id) end
-if pinned ~= '' then
-  ensure_class(pinned_class, pinned_demand)
-  if call('SISMEMBER', key('suitable', pinned_class), pinned) == 1 then
-    set(x, 'class_id', pinned_class)
-    set(x, 'demand', pinned_demand)
-  end
-end
+if pinned ~= '' then pin(x, pinned, pinned_class, pinned_demand) end
 if x.task_id then call('HSET', key('task', x.task_id), 'execution_id', id) end
 set(x, 'rank', ms(NOW - tonumber(x.priority) * HEAD_START_MS))
 set(x, 'created_at_ms', ms(NOW))

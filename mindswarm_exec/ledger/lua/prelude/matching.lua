@@ -53,7 +53,17 @@ local function choose(x)
     local score = call('ZSCORE', available, last)
     if score and tonumber(score) + AFFINITY_BONUS * 100 * LRU > tonumber(top[2]) then return last, 'affinity' end
   end
-  return top[1], 'score'
+  local is_pinned = x.demand and string.find(x.demand, '"agent_id":', 1, true)
+  return top[1], is_pinned and 'assigned' or 'score'
+end
+
+-- pin(x, agent_id, class_id, demand): x waits for this agent and no other, if the agent can serve it at all
+local function pin(x, agent_id, class_id, demand)
+  ensure_class(class_id, demand)
+  if call('SISMEMBER', key('suitable', class_id), agent_id) == 1 then
+    set(x, 'class_id', class_id)
+    set(x, 'demand', demand)
+  end
 end
 
 -- record_decision(x, agent, how): why this agent, for explain; read by records.decision
