@@ -50,8 +50,6 @@ START_FIELDS: dict[str, Any] = {
 #: Keys of the ledger, of kombu's queues and bindings, and of Celery's results.
 _OWNERS = r"(\{swarm\}:|swarm\.|_kombu\.binding[_.]|celery-task-meta-|unacked)"
 KNOWN_KEY = re.compile(_OWNERS + r"[\w .:/@+#{}-]*(\x06\x16\d)?", re.ASCII)
-    r"(\{swarm\}:|swarm\.|_kombu\.binding[_.]|celery-task-meta-|unacked)[\w .:/@+#{}-]*(\x06\x16\d)?"
-)
 BY_EXECUTION = ("get", "pause", "resume", "cancel", "retry", "getMetrics", "getHistory")
 BY_AGENT = ("get", "sleep", "wake", "drain")
 BY_TASK = ("get", "update", "assign")
