@@ -57,6 +57,7 @@ options = st.fixed_dictionaries(
         "stall_timeout_seconds": rarely(st.sampled_from(SECONDS)),
         "retry_policy": rarely(st.sampled_from([{"max_attempts": 3, "jitter": 0, "initial_delay_seconds": 20}])),
         "concurrency_key": rarely(st.just("key")),
+        "allow_parallel": rarely(st.just(False)),
         "force_start": rarely(st.just(True)),
         "max_lost_attempts": rarely(st.just(1)),
         "agent": rarely(criteria | excluding),

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from mindswarm_exec.identifiers import attempt_id, execution_of
-from mindswarm_exec.lifecycle import MOVES, NEWS_EVENTS, WATCHED, Status
+from mindswarm_exec.lifecycle import MOVES, NEWS_EVENTS, TASK_STATUS, WATCHED, Status
 from mindswarm_exec.models.options import DemandClass
 from mindswarm_exec.selection import Candidate, is_free, score, suits
 from mindswarm_exec.settings import Settings
@@ -36,6 +36,7 @@ def check_all(snapshot: Snapshot, model: Model, settings: Settings) -> None:
     check_histories(snapshot, model)
     check_messages(snapshot, model)
     check_start_times(snapshot, model)
+    check_tasks(snapshot)
 
 
 def check_index_by_status(snapshot: Snapshot, model: Model) -> None:
@@ -89,7 +90,7 @@ def check_load(snapshot: Snapshot, model: Model) -> None:
         expected.setdefault(agent_id, {})[attempt] = nonce
     assert {agent: held for agent, held in snapshot.families["held"].items() if held} == expected
     for agent_id, held in expected.items():
-        forced = sum(model.executions[execution_of(attempt)].options.force_start for attempt in held)
+        forced = sum(model.executions[execution_of(attempt)].was_forced for attempt in held)
         most = model.agents[agent_id].highest_max_concurrent
         assert len(held) - forced <= most, f"{agent_id} holds {len(held)}, {forced} of them forced; {most} slots"
 
@@ -255,3 +256,10 @@ def check_start_times(snapshot: Snapshot, model: Model) -> None:
         assert record.get("place") != "delay" or "queue_timeout_at_ms" not in record
         if known.options.start_at is not None and not known.retries:
             assert int(record.get("queued_at_ms", "9" * 20)) >= known.options.start_at.timestamp() * 1000 - 1
+
+
+def check_tasks(snapshot: Snapshot) -> None:
+    """A task is in step with its latest execution."""
+    for record in snapshot.families["task"].values():
+        if (latest := record.get("execution_id")) in snapshot.executions:
+            assert record["status"] == TASK_STATUS[snapshot.status_of(latest)]

@@ -21,11 +21,19 @@ class Seen(NamedTuple):
 @dataclass
 class ModelExecution:
     options: ExecutionOptions
+    #: whether it could exceed an agent's slots, now or before a retry with other options
+    was_forced: bool = False
     #: retries that were answered with "ok"
     retries: int = 0
     #: removed after its retention
     forgotten: bool = False
     events: list[Seen] = field(default_factory=list)
+
+    def was_retried(self, options: ExecutionOptions | None) -> None:
+        self.retries += 1
+        if options is not None:
+            self.options = options
+            self.was_forced = self.was_forced or options.force_start
 
 
 @dataclass

@@ -26,7 +26,13 @@ class Submitters(Machine):
 
     @rule(options=drawing.options, key=st.sampled_from(["once", "only"]), twice=twice)
     def submit_with_an_idempotency_key(self, options: Any, key: str, twice: bool) -> None:
-        self.world.submit("t", options, key, twice)
+        self.world.submit("t", options, key, twice=twice)
+
+    @rule(options=drawing.options, twice=twice)
+    def submit_for_a_task(self, options: Any, twice: bool) -> None:
+        create = operations.put_task("work", "create", "task.created", "{}", "default", {"status": "open"})
+        self.world.run(create)
+        self.world.submit("t", options, task_id="work", twice=twice)
 
     @rule(options=drawing.options, seconds=st.sampled_from(drawing.SECONDS))
     def submit_for_later(self, options: Any, seconds: int) -> None:
@@ -59,11 +65,13 @@ class Submitters(Machine):
             self.model.zombies.add((record["agent_id"], attempt_id(id, int(record["attempt"])), record["nonce"]))
 
     @precondition(lambda self: self.executions)
-    @rule(which=one_of, twice=twice)
-    def retry(self, which: int, twice: bool) -> None:
+    @rule(which=one_of, options=drawing.rarely(drawing.options), twice=twice)
+    def retry(self, which: int, options: Any, twice: bool) -> None:
         id = pick(self.executions, which)
-        if self.control(RETRY, id, operations.retry(id, new_nonce(), "{}", {}), twice):
-            self.model.executions[id].retries += 1
+        if options is not None and options.agent.agent_id not in (None, *self.world.snapshot().agents):
+            options = None  # an agent that is unknown is refused
+        if self.control(RETRY, id, self.world.retry_operation(id, options), twice):
+            self.model.executions[id].was_retried(options)
 
 
 class Workers(Machine):

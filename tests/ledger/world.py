@@ -24,7 +24,7 @@ from mindswarm_exec.ledger.replies import (
 )
 from mindswarm_exec.models.options import DemandClass, ExecutionOptions
 from mindswarm_exec.service import sweeps
-from mindswarm_exec.service.submission import start_operation
+from mindswarm_exec.service.submission import option_fields, pinned_class, start_operation
 from mindswarm_exec.settings import Settings
 from tests.ledger.model import Model, ModelAgent, ModelAttempt, ModelExecution, Seen
 from tests.ledger.snapshot import Snapshot
@@ -106,17 +106,26 @@ class World:
     # --- executions --------------------------------------------------------------------------------------
 
     def submit(
-        self, task_type: str, options: ExecutionOptions, idempotency_key: str | None = None, twice: bool = False
+        self,
+        task_type: str,
+        options: ExecutionOptions,
+        idempotency_key: str | None = None,
+        task_id: str | None = None,
+        twice: bool = False,
     ) -> str | None:
         """Submit; the id that the answer names, or None if a pre-assigned agent is unknown."""
         self._ids += 1
         execution_id = f"00000000-0000-7000-8000-{self._ids:012x}"
         operation = start_operation(
-            execution_id, task_type, "{}", options, project_id="default", idempotency_key=idempotency_key
+            execution_id,
+            task_type,
+            "{}",
+            options,
+            project_id="default",
+            task_id=task_id,
+            idempotency_key=idempotency_key,
         )
-        for pinned in (True, False):
-            demand = DemandClass.of(task_type, options.agent, pinned=pinned)
-            self.model.demands[demand.class_id] = demand
+        self._note_demands(task_type, options)
         known = self.model.idempotency.get(idempotency_key or "")
         reply = self.run(operation)
         if twice and not isinstance(reply, AgentUnknown):
@@ -124,7 +133,7 @@ class World:
         match reply:
             case Accepted():
                 assert known is None
-                self.model.executions[execution_id] = ModelExecution(options)
+                self.model.executions[execution_id] = ModelExecution(options, was_forced=options.force_start)
                 if idempotency_key:
                     self.model.idempotency[idempotency_key] = execution_id
                 return execution_id
@@ -134,6 +143,24 @@ class World:
             case AgentUnknown():
                 assert options.agent.agent_id not in self.snapshot().agents
         return None
+
+    def _note_demands(self, task_type: str, options: ExecutionOptions) -> None:
+        for pinned in (True, False):
+            demand = DemandClass.of(task_type, options.agent, pinned=pinned)
+            self.model.demands[demand.class_id] = demand
+
+    def retry_operation(self, execution_id: str, options: ExecutionOptions | None) -> Operation[Any]:
+        """The retry of an execution, with other options or those it had."""
+        if options is None:
+            return operations.retry(execution_id, new_nonce(), "{}", {})
+        record = self.snapshot().executions[execution_id]
+        task_type, task_id = record["task_type"], record.get("task_id")
+        old = option_fields(task_type, self.model.executions[execution_id].options, task_id)
+        fields: dict[str, Any] = dict.fromkeys([*old, "demand"], "")
+        fields |= option_fields(task_type, options, task_id)
+        self._note_demands(task_type, options)
+        pinned = pinned_class(task_type, options)
+        return operations.retry(execution_id, new_nonce(), "{}", fields, pinned=pinned)
 
     # --- attempts ----------------------------------------------------------------------------------------
 
