@@ -33,6 +33,8 @@ MOST_IDLE_SOCKETS = 8
 #: Messages of the API are at most this large: a result with all that surrounds it.
 MAX_MESSAGE_BYTES = 64 << 20
 CONNECT_SECONDS = 10.0
+#: A farewell is waited for this long: one that streams has other things in its buffers first.
+CLOSE_SECONDS = 1.0
 ANSWER_SECONDS = 30.0
 
 
@@ -110,6 +112,7 @@ class Line:
                 compression=None,
                 max_size=MAX_MESSAGE_BYTES,
                 open_timeout=CONNECT_SECONDS,
+                close_timeout=CLOSE_SECONDS,
                 proxy=True if self._address.uses_proxies else None,
             ).__enter__()  # closed in __exit__, or with the client
         except InvalidStatus as error:
