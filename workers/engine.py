@@ -149,9 +149,9 @@ class UnifiedTaskEngine:
             how, fields = settlement(running, outcome, slot)
         operation = operations.settle(running.held, self._agent_id, f"agent:{self._agent_id}", how, fields)
         reply = self._patiently(lambda: self._courier.run(operation))
+        if reply is not None and reply.wakes:
+            self._publish(reply.wakes)
         if isinstance(reply, Settled):
-            if reply.wakes:
-                self._publish(reply.wakes)
             return reply.following
         log.warning(
             "an outcome was refused: the attempt is another's or over",

@@ -138,11 +138,11 @@ def read_settled(reply: Any) -> Settled | Absent | Fenced | Refused:
             following = _attempt(reply[2]) if reply[2] else None
             return Settled(Status(reply[1]), following, wakes(reply[3]))
         case "absent":
-            return Absent()
+            return Absent(wakes(reply[1]))
         case "fenced":
-            return Fenced()
+            return Fenced(wakes(reply[1]))
         case "refused":
-            return Refused(reply[1])
+            return Refused(reply[1], wakes(reply[2]))
     raise AssertionError(reply)
 
 

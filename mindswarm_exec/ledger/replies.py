@@ -164,12 +164,16 @@ class Due:
 
 @dataclass(frozen=True, slots=True)
 class Absent:
-    """There is no such execution, agent or task."""
+    """There is no such execution, agent or task. `wakes` if the end of a stale attempt freed a slot."""
+
+    wakes: tuple[Wake, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Fenced:
-    """Another attempt, or another process of that agent, has taken over."""
+    """Another attempt, or another process of that agent, has taken over. `wakes` as in `Absent`."""
+
+    wakes: tuple[Wake, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,9 +183,10 @@ class Taken:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The present state (`status`) forbids it."""
+    """The present state (`status`) forbids it. `wakes` as in `Absent`."""
 
     status: str
+    wakes: tuple[Wake, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,7 +75,7 @@ def settle_lost(ledger: SyncLedger, agent_id: str, lost: Iterable[LostAttempt], 
     """Move on the attempts of a process that is gone: back to wait, or to `failed` after too many losses."""
     steps = [_loss(agent_id, one, why) for one in lost]
     answers = ledger.run_many(steps) if steps else []
-    return [wake for answer in answers if isinstance(answer, Settled) for wake in answer.wakes]
+    return [wake for answer in answers for wake in answer.wakes]
 
 
 def _loss(agent_id: str, one: LostAttempt, why: str) -> Operation[Any]:

@@ -64,9 +64,11 @@ options = st.fixed_dictionaries(
     }
 ).map(lambda values: ExecutionOptions(concurrency_limit=2, **_given(values)))
 
+agent_states = st.sampled_from(["awake", "awake", "awake", "draining", "sleeping", "offline"])
+
 profiles = st.fixed_dictionaries(
     {
-        "task_types": st.sampled_from([["t"], ["t", "u"], ["u"]]),
+        "task_types": st.sampled_from([["t"], ["t"], ["t", "u"], ["u"]]),
         "capabilities": st.lists(st.sampled_from(CAPABILITIES), unique=True),
         "labels": st.sampled_from([{}, {"mem": 8}, {"mem": 16.5, "region": "eu"}, {"mem": "8"}, {"mem": True}]),
     }
@@ -81,7 +83,7 @@ settlements = st.builds(
         counter="failed_attempts" if row is POSTPONE else "",
         delay_ms=delay_ms if row is POSTPONE else 0,
     ),
-    st.sampled_from([COMPLETE, COMPLETE, FAIL, POSTPONE, RELEASE, PAUSE, CANCEL, TIME_OUT]),
+    st.sampled_from([COMPLETE, FAIL, POSTPONE, POSTPONE, RELEASE, PAUSE, CANCEL, TIME_OUT]),
     st.sampled_from(["claim", "claim", "wake", "keep"]),
-    st.sampled_from([0, 20_000]),
+    st.sampled_from([0, 0, 20_000]),
 )

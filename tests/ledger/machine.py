@@ -47,7 +47,7 @@ class Machine(RuleBasedStateMachine):
 
     # --- steps -------------------------------------------------------------------------------------------
 
-    def control(self, move: Move, id: str, operation: Any, twice: bool) -> bool:
+    def send_control(self, move: Move, id: str, operation: Any, twice: bool) -> bool:
         """Send a control; it must be obeyed from the sources of its row, and else refused without a trace."""
         before = self.world.snapshot().executions[id]
         found = Status(before["status"])
@@ -60,16 +60,18 @@ class Machine(RuleBasedStateMachine):
         assert reply.status == after["status"]
         return True
 
-    def set_state(self, agent_id: str, state: str, twice: bool) -> None:
+    def set_state(self, agent_id: str, state: str, twice: bool = False, by_operator: bool = False) -> None:
         present = self.world.snapshot().agents.get(agent_id)
-        incarnation = self.model.agents[agent_id].incarnation
+        incarnation = "" if by_operator else self.model.agents[agent_id].incarnation
         operation = operations.set_agent_state(
             agent_id, incarnation, state, accepts_work=state == "awake", event=f"agent.{state}"
         )
         reply = self.world.run(operation, twice)
         if present is None:
             assert reply == Absent()
-        elif present["incarnation"] != incarnation:
+        elif by_operator and present["state"] == "offline":
+            assert reply == Refused("offline")
+        elif not by_operator and present["incarnation"] != incarnation:
             assert reply == Fenced()
         else:
             assert reply.status == state

@@ -19,58 +19,60 @@ from tests.ledger.machine import Machine, one_of, pick, twice
 class Submitters(Machine):
     """Submit, and control what was submitted."""
 
-    @rule(task_type=drawing.task_types, options=drawing.options, count=st.integers(1, 3), twice=twice)
-    def submit(self, task_type: str, options: Any, count: int, twice: bool) -> None:
+    @rule(
+        how=st.sampled_from(["plainly", "plainly", "once", "for a task", "for later"]),
+        task_type=drawing.task_types,
+        options=drawing.options,
+        count=st.integers(1, 3),
+        twice=twice,
+    )
+    def submit(self, how: str, task_type: str, options: Any, count: int, twice: bool) -> None:
+        if how == "for a task":
+            fields = {"status": "open"}
+            self.world.run(operations.put_task("work", "create", "task.created", "{}", "default", fields))
+        if how == "for later":
+            options = options.model_copy(update={"start_at": self.world.now() + timedelta(seconds=20)})
+        key = "once" if how == "once" else None
+        task_id = "work" if how == "for a task" else None
         for _ in range(count):
-            self.world.submit(task_type, options, twice=twice)
-
-    @rule(options=drawing.options, key=st.sampled_from(["once", "only"]), twice=twice)
-    def submit_with_an_idempotency_key(self, options: Any, key: str, twice: bool) -> None:
-        self.world.submit("t", options, key, twice=twice)
-
-    @rule(options=drawing.options, twice=twice)
-    def submit_for_a_task(self, options: Any, twice: bool) -> None:
-        create = operations.put_task("work", "create", "task.created", "{}", "default", {"status": "open"})
-        self.world.run(create)
-        self.world.submit("t", options, task_id="work", twice=twice)
-
-    @rule(options=drawing.options, seconds=st.sampled_from(drawing.SECONDS))
-    def submit_for_later(self, options: Any, seconds: int) -> None:
-        start_at = self.world.now() + timedelta(seconds=seconds)
-        self.world.submit("t", options.model_copy(update={"start_at": start_at}))
+            self.world.submit(task_type, options, key, task_id, twice)
 
     @precondition(lambda self: self.executions)
-    @rule(which=one_of, twice=twice)
-    def pause(self, which: int, twice: bool) -> None:
+    @rule(
+        verb=st.sampled_from(["pause", "resume", "resume", "cancel", "force", "retry", "retry"]),
+        which=one_of,
+        options=drawing.rarely(drawing.options),
+        twice=twice,
+    )
+    def control(self, verb: str, which: int, options: Any, twice: bool) -> None:
         id = pick(self.executions, which)
-        self.control(PAUSE, id, operations.pause(id, new_nonce(), "", "{}"), twice)
+        match verb:
+            case "pause":
+                self.send_control(PAUSE, id, operations.pause(id, new_nonce(), "", "{}"), twice)
+            case "resume":
+                self.resume(id, twice)
+            case "retry":
+                self.retry(id, options, twice)
+            case _:
+                self.cancel(id, verb == "force", twice)
 
-    @precondition(lambda self: self.executions)
-    @rule(which=one_of, twice=twice)
-    def resume(self, which: int, twice: bool) -> None:
-        id = pick(self.executions, which)
+    def resume(self, id: str, twice: bool) -> None:
         before = self.world.snapshot().executions[id]
         withdraws = before["status"] == RUNNING and before.get("intent_kind") == "pause"
-        operation = operations.resume(id, new_nonce(), "{}", {})
-        self.control(PAUSE if withdraws else RESUME, id, operation, twice)
+        self.send_control(PAUSE if withdraws else RESUME, id, operations.resume(id, new_nonce(), "{}", {}), twice)
 
-    @precondition(lambda self: self.executions)
-    @rule(which=one_of, force=st.booleans(), twice=twice)
-    def cancel(self, which: int, force: bool, twice: bool) -> None:
-        id = pick(self.executions, which)
+    def cancel(self, id: str, force: bool, twice: bool) -> None:
         record = self.world.snapshot().executions[id]
         operation = operations.cancel(id, new_nonce(), "", force=force, error="{}", data="{}")
-        self.control(CANCEL, id, operation, twice)
+        self.send_control(CANCEL, id, operation, twice)
         if force and record["status"] == RUNNING:
-            self.model.zombies.add((record["agent_id"], attempt_id(id, int(record["attempt"])), record["nonce"]))
+            attempt = attempt_id(id, int(record["attempt"]))
+            self.model.zombies.add((record["agent_id"], attempt, record["nonce"]))
 
-    @precondition(lambda self: self.executions)
-    @rule(which=one_of, options=drawing.rarely(drawing.options), twice=twice)
-    def retry(self, which: int, options: Any, twice: bool) -> None:
-        id = pick(self.executions, which)
+    def retry(self, id: str, options: Any, twice: bool) -> None:
         if options is not None and options.agent.agent_id not in (None, *self.world.snapshot().agents):
             options = None  # an agent that is unknown is refused
-        if self.control(RETRY, id, self.world.retry_operation(id, options), twice):
+        if self.send_control(RETRY, id, self.world.retry_operation(id, options), twice):
             self.model.executions[id].was_retried(options)
 
 
@@ -108,16 +110,19 @@ class Workers(Machine):
             assert reply.following is None
 
     @precondition(lambda self: self.live_attempts)
-    @rule(which=one_of, hows=st.lists(drawing.settlements, min_size=1, max_size=4), twice=twice)
+    @rule(which=one_of, hows=st.lists(drawing.settlements, min_size=1, max_size=6), twice=twice)
     def work(self, which: int, hows: list[Any], twice: bool) -> None:
-        """An agent works: it claims if it must, settles, and goes on with what it was handed."""
-        attempt = pick(self.live_attempts, which)
-        if attempt.token is None:
-            self.world.claim(attempt, new_nonce())
+        """Agents work: claim if they must, settle, and go on with what they are handed, or with another."""
+        attempt = None
         for how in hows:
+            if attempt is None and self.live_attempts:
+                attempt = pick(self.live_attempts, which)
+            if attempt is None:
+                break
+            if attempt.token is None:
+                self.world.claim(attempt, new_nonce())
             reply = self.world.settle(attempt, how, twice)
             assert isinstance(reply, Settled)
-            if reply.following is None:
-                break
-            attempt = self.model.attempts[reply.following.execution_id, reply.following.nonce]
+            fed = reply.following
+            attempt = fed and self.model.attempts[fed.execution_id, fed.nonce]
             self.every_promise_holds()

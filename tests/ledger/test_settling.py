@@ -95,6 +95,21 @@ def test_a_queue_timeout_ends_an_execution_again_after_a_retry(world: World) -> 
     assert status(world, execution_id) is PENDING
 
 
+def test_a_queue_timeout_that_ended_an_attempt_ends_the_execution_again_after_a_retry(world: World) -> None:
+    """The retried execution still carries the nonce of the attempt that the first timeout took back."""
+    world.open_agent()
+    execution_id = submitted(world, queue_timeout_seconds=5)
+    assert status(world, execution_id) is QUEUED
+    world.advance(5)
+    sweep_executions(world)
+    assert status(world, execution_id) is TIMED_OUT
+    world.run(operations.set_agent_state("ant", "", "draining", accepts_work=False))
+    control(world, "retry", execution_id)
+    world.advance(5)
+    sweep_executions(world)
+    assert status(world, execution_id) is TIMED_OUT
+
+
 def test_a_queue_timeout_does_not_run_before_the_start_time(world: World) -> None:
     execution_id = submitted(world, queue_timeout_seconds=5, start_at=world.now() + timedelta(seconds=60))
     world.advance(30)

@@ -181,15 +181,7 @@ class World:
             self.model.zombies.discard(zombie)
         elif live and isinstance(reply, Settled):
             self.model.zombies.add(zombie)
-        if not live:
-            self._find_fed()
         return reply
-
-    def _find_fed(self) -> None:
-        """Note who was given a zombie's slot: the answer to the zombie does not name it, redelivery will."""
-        for id, record in self.snapshot().executions.items():
-            if record["status"] == "queued":
-                self._note(ModelAttempt(id, int(record["attempt"]), record["nonce"], record["agent_id"]))
 
     def settle_lost(self, agent_id: str, lost: LostAttempt) -> None:
         """Settle an attempt whose agent process is gone, as whoever learns of it does."""

@@ -7,7 +7,8 @@
         "0" or "" · 13 counter to raise or "" · 14 delay (ms) before it may run again · 15 data of the event
         16, 17 guard of a sweep: a deadline's field and the value it was found due with; "", "" from an agent,
         whose attempt must not have been settled yet · 18+ field, value pairs to store
-  REPLY {"ok", target state, next attempt or {}, wakes} · {"absent"} · {"fenced"} · {"refused", status}
+  REPLY {"ok", target state, next attempt or {}, wakes} · {"absent", wakes} · {"fenced", wakes}
+        {"refused", status, wakes}
   EMITS the row's event, once; for the next attempt execution.queued and execution.started
         execution.paused or execution.cancelled if that was asked for and the row would let it wait again
   TWICE the latest settlement is remembered with its nonce and successor: the same answer, no second effect.
@@ -49,7 +50,7 @@ end
 local x = load(id)
 if not x then
   end_zombie()
-  return { 'absent' }
+  return { 'absent', WAKES }
 end
 if x.settled and guard_field == '' then
   local settled, name, next_id, next_number = string.match(x.settled, '^(%S+) (%S+) ?(%S*) ?(%S*)$')
@@ -62,12 +63,12 @@ if x.settled and guard_field == '' then
 end
 if (x.nonce or '') ~= nonce or (guard_field == '' and is_over(x)) then
   end_zombie()
-  return { 'fenced' }
+  return { 'fenced', WAKES }
 end
-if guard_field ~= '' and (x[guard_field] or '') ~= guard_value then return { 'refused', x.status } end
+if guard_field ~= '' and (x[guard_field] or '') ~= guard_value then return { 'refused', x.status, {} } end
 if not allows(row, x) then
   end_zombie()
-  return { 'refused', x.status }
+  return { 'refused', x.status, WAKES }
 end
 
 -- obey(): x was to wait again, but a pause or cancel was asked for while it ran: that is done now
