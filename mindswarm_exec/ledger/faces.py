@@ -105,7 +105,8 @@ class SyncLedger(_Face):
             replies = self._line.exchange(commands)
             unknown = _unknown_scripts(replies)
             if unknown:
-                self._line.exchange([("SCRIPT", "LOAD", text) for text in self._texts(steps[i] for i in unknown)])
+                loads = [("SCRIPT", "LOAD", text) for text in self._texts(steps[i] for i in unknown)]
+                _checked(self._line.exchange(loads))
                 again = self._line.exchange([commands[i] for i in unknown])
                 for i, reply in zip(unknown, again, strict=True):
                     replies[i] = reply
@@ -134,7 +135,8 @@ class AsyncLedger(_Face):
             replies = await self._pipeline(commands)
             unknown = _unknown_scripts(replies)
             if unknown:
-                await self._pipeline([("SCRIPT LOAD", text) for text in self._texts(steps[i] for i in unknown)])
+                loads = [("SCRIPT LOAD", text) for text in self._texts(steps[i] for i in unknown)]
+                _checked(await self._pipeline(loads))
                 again = await self._pipeline([commands[i] for i in unknown])
                 for i, reply in zip(unknown, again, strict=True):
                     replies[i] = reply
