@@ -64,8 +64,6 @@ options = st.fixed_dictionaries(
     }
 ).map(lambda values: ExecutionOptions(concurrency_limit=2, **_given(values)))
 
-agent_states = st.sampled_from(["awake", "awake", "awake", "draining", "sleeping", "offline"])
-
 profiles = st.fixed_dictionaries(
     {
         "task_types": st.sampled_from([["t"], ["t"], ["t", "u"], ["u"]]),

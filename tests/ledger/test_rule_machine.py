@@ -29,34 +29,45 @@ EXAMPLES = int(os.environ.get("MINDSWARM_TEST_EXAMPLES", "0"))
 class Agents(Machine):
     """Come, go and come again, under the same names."""
 
-    @initialize(profiles=st.lists(drawing.profiles, min_size=1, max_size=2), slots=st.integers(1, 3))
-    def some_agents_are_there(self, profiles: list[dict[str, Any]], slots: int) -> None:
+    @initialize(
+        profiles=st.lists(drawing.profiles, min_size=1, max_size=2),
+        slots=st.integers(1, 3),
+        submitted=st.lists(drawing.options, min_size=1, max_size=4),
+    )
+    def some_work_and_agents_are_there(self, profiles: list[Any], slots: int, submitted: list[Any]) -> None:
         for agent_id, profile in zip(drawing.AGENTS, profiles, strict=False):
             self.register(agent_id, profile, slots, True)
-
-    @rule(
-        agent_id=st.sampled_from(drawing.AGENTS),
-        profile=drawing.profiles,
-        slots=st.integers(1, 3),
-        prompt=st.sampled_from([True, True, False]),
-    )
-    def register(self, agent_id: str, profile: dict[str, Any], slots: int, prompt: bool) -> None:
-        """A new process starts; a prompt one settles what the earlier one lost, and opens."""
-        self.lost += [(agent_id, one) for one in self.world.register(agent_id, profile, slots)]
-        if prompt:
-            self.settle_what_was_lost()
-            self.set_state(agent_id, "awake", False)
+        for options in submitted:
+            self.world.submit("t", options)
 
     @precondition(lambda self: self.lost)
     @rule()
     def settle_lost(self) -> None:
         self.settle_what_was_lost()
 
-    @precondition(lambda self: self.model.agents)
-    @rule(which=one_of, state=drawing.agent_states, by_operator=st.booleans(), twice=twice)
-    def change_state(self, which: int, state: str, by_operator: bool, twice: bool) -> None:
-        # only a process itself says that it goes
-        self.set_state(pick(self.agents, which), state, twice, by_operator and state != "offline")
+    @rule(
+        what=st.sampled_from(["start", "awake", "awake", "awake", "draining", "sleeping", "offline"]),
+        agent_id=st.sampled_from(drawing.AGENTS),
+        profile=drawing.profiles,
+        slots=st.integers(1, 3),
+        flag=st.booleans(),
+        twice=twice,
+    )
+    def come_or_go(
+        self, what: str, agent_id: str, profile: dict[str, Any], slots: int, flag: bool, twice: bool
+    ) -> None:
+        if what == "start" or agent_id not in self.model.agents:
+            self.register(agent_id, profile, slots, prompt=flag)
+        else:
+            # an operator says it, or the process; that it goes, only the process
+            self.set_state(agent_id, what, twice, by_operator=flag and what != "offline")
+
+    def register(self, agent_id: str, profile: dict[str, Any], slots: int, prompt: bool) -> None:
+        """A new process starts; a prompt one settles what the earlier one lost, and opens."""
+        self.lost += [(agent_id, one) for one in self.world.register(agent_id, profile, slots)]
+        if prompt:
+            self.settle_what_was_lost()
+            self.set_state(agent_id, "awake", False)
 
     @precondition(lambda self: self.model.agents)
     @rule(which=one_of, twice=twice)
