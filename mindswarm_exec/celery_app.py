@@ -51,8 +51,18 @@ def broker_priority(broker_url: str, priority: int) -> int:
     return 9 - priority if urlsplit(broker_url).scheme.startswith(("redis", "rediss", "valkey")) else priority
 
 
-def create_app(settings: Settings, ledger_url: str, name: str, queues: Sequence[str] = ()) -> Celery:
-    """A Celery app for one kind of process, consuming `queues`."""
+def redelivery_seconds(settings: Settings) -> float:
+    """A message taken by a process that acknowledges, and is gone, comes to another after this."""
+    return 6 * settings.delivery_seconds
+
+
+def create_app(
+    settings: Settings, ledger_url: str, name: str, queues: Sequence[str] = (), *, acknowledges: bool = False
+) -> Celery:
+    """A Celery app for one kind of process, consuming `queues`.
+
+    `acknowledges`: its messages are submissions, not hints: one that was not answered is delivered again.
+    """
     broker_url = settings.broker_url or ledger_url
     app = Celery(name, broker=broker_url, set_as_current=False)
     app.conf.update(
@@ -72,19 +82,22 @@ def create_app(settings: Settings, ledger_url: str, name: str, queues: Sequence[
         broker_connection_max_retries=None,
         broker_channel_error_retry=True,
         broker_pool_limit=10,
-        broker_transport_options=_transport_options(broker_url, settings),
+        broker_transport_options=_transport_options(broker_url, settings, acknowledges),
         enable_utc=True,
     )
     return app
 
 
-def _transport_options(broker_url: str, settings: Settings) -> dict[str, object]:
+def _transport_options(broker_url: str, settings: Settings, acknowledges: bool) -> dict[str, object]:
     if not urlsplit(broker_url).scheme.startswith(("redis", "valkey")):
         return {"confirm_publish": True}
     return {
-        # recovery is the ledger's: a message is a hint, so kombu need not track it or deliver it again
-        "ack_emulation": False,
-        "visibility_timeout": 7 * 86400,
+        # recovery is the ledger's: a wake-up is a hint, so kombu need not track it or deliver it again
+        "ack_emulation": acknowledges,
+        "visibility_timeout": redelivery_seconds(settings),
+        "unacked_key": f"{settings.namespace}.unacked",
+        "unacked_index_key": f"{settings.namespace}.unacked_index",
+        "unacked_mutex_key": f"{settings.namespace}.unacked_mutex",
         "priority_steps": PRIORITY_STEPS,
         "queue_order_strategy": "priority",
         "socket_timeout": settings.ledger_timeout_seconds,

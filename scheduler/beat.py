@@ -14,11 +14,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from celery import Celery
-from celery.beat import Scheduler
+from celery.beat import Scheduler, SchedulingError
 
 from mindswarm_exec.celery_app import FORGET_TASK, MATCH_TASK, SWEEP_TASK, create_app, sweep_queue
 from mindswarm_exec.embedded import ledger_url
 from mindswarm_exec.settings import Settings
+
+log = logging.getLogger(__name__)
 
 
 def schedule(settings: Settings) -> Mapping[str, Mapping[str, Any]]:
@@ -36,7 +38,22 @@ def schedule(settings: Settings) -> Mapping[str, Mapping[str, Any]]:
 
 
 class InMemoryScheduler(Scheduler):  # type: ignore[misc]
-    """Celery's scheduler without its file: ticks carry no state that would be worth keeping."""
+    """Celery's scheduler without its file: ticks carry no state that would be worth keeping.
+
+    A tick that cannot be sent is lost, which is said once, not once a second.
+    """
+
+    _is_away = False
+
+    def apply_entry(self, entry: Any, producer: Any = None) -> None:
+        try:
+            self.apply_async(entry, producer=producer, advance=False)
+            self._is_away = False
+        except SchedulingError as error:
+            if not self._is_away:
+                facts = {"action": "tick", "error_type": type(error.__cause__).__name__}
+                log.warning("the broker is away; ticks are lost until it is back", extra=facts)
+            self._is_away = True
 
 
 def make_app(settings: Settings) -> Celery:

@@ -26,9 +26,9 @@ from mindswarm_exec.errors import InvalidRequest, MindSwarmError
 from mindswarm_exec.ledger.faces import SyncLedger, connect_sync
 from mindswarm_exec.ledger.replies import Attempt
 from mindswarm_exec.settings import Settings
+from workers.consumer import end_within, harden
 from workers.engine import UnifiedTaskEngine
 from workers.membership import Membership
-from workers.nonsense import drop_quietly
 from workers.outcome import Outcome
 from workers.wake_message import render, wakes
 
@@ -36,6 +36,8 @@ log = logging.getLogger(__name__)
 
 #: Threads beyond the slots, for executions with `force_start`.
 FORCED_THREADS = 32
+#: Celery has this long to stop once the work is done.
+CELERY_STOP_SECONDS = 3.0
 #: Exit codes of an agent: handlers had to be abandoned at the end of the grace; its name was taken.
 EXIT_ABANDONED, EXIT_FENCED = 75, 76
 
@@ -140,7 +142,7 @@ class AgentProcess:
             worker_prefetch_multiplier=0,  # only as many messages are sent as there are slots
             worker_enable_remote_control=True,
         )
-        drop_quietly(self.app)
+        harden(self.app)
         wake = wakes(self.engine.run)
         self.app.task(wake, name=RUN_TASK, ignore_result=True, send_events=False, trail=False, typing=False)
         process = self
@@ -198,6 +200,7 @@ class AgentProcess:
                 extra={"action": "drain", "agent_id": self.profile.agent_id},
             )
             os._exit(EXIT_ABANDONED)
+        end_within(CELERY_STOP_SECONDS)
 
     def _fenced(self) -> None:
         """Another process has the name: nothing here may be reported any more, so there is nothing to wait for."""

@@ -11,9 +11,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+import time
 from typing import Any
 
-from celery import Celery, bootsteps
+from celery import Celery, Task, bootsteps, signals
+from celery.exceptions import Reject
 from celery.worker import WorkController
 from pydantic import ValidationError
 
@@ -25,19 +27,26 @@ from mindswarm_exec.celery_app import (
     CeleryPublisher,
     create_app,
     front_door_queue,
+    redelivery_seconds,
     sweep_queue,
 )
 from mindswarm_exec.embedded import ledger_url
-from mindswarm_exec.errors import InvalidRequest, LedgerUnavailable, MindSwarmError
+from mindswarm_exec.errors import InvalidRequest, LedgerFull, LedgerUnavailable, MindSwarmError
 from mindswarm_exec.ledger.faces import AsyncLedger, SyncLedger, connect_async, connect_sync
 from mindswarm_exec.models.options import StartRequest
+from mindswarm_exec.models.records import Execution
 from mindswarm_exec.models.validation import invalid_request
 from mindswarm_exec.service.executions import ExecutionService
 from mindswarm_exec.settings import Settings
 from scheduler.sweeps import Sweeper
-from workers.nonsense import drop_quietly
+from workers.consumer import end_within, harden
 
 log = logging.getLogger(__name__)
+
+#: Between tries to reach a ledger that is away.
+AWAY_SECONDS = 0.5
+#: A dispatcher that is told to stop has this long; what it has not answered is delivered again.
+STOP_SECONDS = 10.0
 
 
 class FrontDoor:
@@ -48,19 +57,42 @@ class FrontDoor:
         threading.Thread(target=self._loop.run_forever, name="front-door", daemon=True).start()
         ledger = AsyncLedger(connect_async(url, settings), settings)
         self._service = ExecutionService(ledger, settings, publisher)
+        self._patience_seconds = redelivery_seconds(settings) / 2
 
-    def start(self, *args: Any, **params: Any) -> dict[str, Any]:
-        """Accept an execution; the answer is the Execution, or {"error": {"code", "message", …}}."""
+    def start(self, message_id: str, /, *args: Any, **params: Any) -> dict[str, Any]:
+        """Accept an execution; the answer is the Execution, or {"error": {"code", "message", …}}.
+
+        A message that comes twice is one submission: without an idempotency key of its own, its id is its key.
+
+        Raises:
+            LedgerUnavailable: it stayed away; the message should be delivered again.
+        """
         if args:
             return _refused(InvalidRequest(f"{START_TASK} takes its params by name: send them as kwargs."))
         try:
-            request = StartRequest.model_validate(params)
-            execution = asyncio.run_coroutine_threadsafe(self._service.start(request), self._loop).result()
-            return execution.model_dump(mode="json")
+            request = StartRequest.model_validate({"idempotency_key": f"celery:{message_id}"[:255]} | params)
+            return self._accept(request).model_dump(mode="json")
         except ValidationError as error:
             return _refused(invalid_request(error, START_TASK, StartRequest))
         except MindSwarmError as error:
+            if _is_away(error):
+                raise
             return _refused(error)
+
+    def _accept(self, request: StartRequest) -> Execution:
+        """Submit, and again while the ledger is away: nobody may be waiting for the answer."""
+        deadline = time.monotonic() + self._patience_seconds
+        while True:
+            try:
+                return asyncio.run_coroutine_threadsafe(self._service.start(request), self._loop).result()
+            except LedgerUnavailable as error:
+                if not _is_away(error) or time.monotonic() >= deadline:
+                    raise
+            time.sleep(AWAY_SECONDS)
+
+
+def _is_away(error: MindSwarmError) -> bool:
+    return isinstance(error, LedgerUnavailable) and not isinstance(error, LedgerFull)
 
 
 def _refused(error: MindSwarmError) -> dict[str, Any]:
@@ -73,20 +105,32 @@ class DispatcherProcess:
     def __init__(self, settings: Settings) -> None:
         url, self._server = ledger_url(settings)
         self.app = create_app(
-            settings, url, "mindswarm-dispatcher", [front_door_queue(settings), sweep_queue(settings)]
+            settings,
+            url,
+            "mindswarm-dispatcher",
+            [front_door_queue(settings), sweep_queue(settings)],
+            acknowledges=True,
         )
         publisher = CeleryPublisher(self.app, settings)
         sweeper = Sweeper(SyncLedger(connect_sync(url, settings), settings), publisher.publish_now)
         self.app.conf.update(
             worker_pool="threads", worker_concurrency=4, worker_prefetch_multiplier=4, result_backend=_backend(url)
         )
-        drop_quietly(self.app)
+        harden(self.app)
         front_door = FrontDoor(url, settings, publisher)
-        # answers are kept for those who ask for them; ticks leave none
-        self.app.task(front_door.start, name=START_TASK, ignore_result=False, typing=False)
+
+        def start(task: Task, /, *args: Any, **params: Any) -> dict[str, Any]:
+            try:
+                return front_door.start(str(task.request.id), *args, **params)
+            except LedgerUnavailable as error:
+                raise Reject("the ledger is away", requeue=True) from error
+
+        self.app.task(start, name=START_TASK, bind=True, acks_late=True, ignore_result=False, typing=False)
+        # ticks leave no answer and no event
         self.app.task(sweeper.sweep, name=SWEEP_TASK, ignore_result=True, send_events=False)
         self.app.task(sweeper.match_waiting, name=MATCH_TASK, ignore_result=True, send_events=False)
         self.app.task(sweeper.forget, name=FORGET_TASK, ignore_result=True, send_events=False)
+        signals.worker_shutting_down.connect(lambda **_: end_within(STOP_SECONDS), weak=False)
         self.app.steps["worker"].add(_guard(sweeper, settings.sweep_seconds))
 
     def run(self) -> None:

@@ -130,8 +130,10 @@ class Membership:
                     self._renew()
                 else:
                     self._register()
-            except (LedgerUnavailable, exceptions.RedisError) as error:
+            except LedgerUnavailable as error:
                 log.warning("the lease could not be renewed", extra={"action": "renew", "error": str(error)})
+            except exceptions.RedisError:  # a script failed: the thread that keeps the lease must not end of it
+                log.exception("the ledger failed to renew the lease", extra={"action": "renew"})
 
     def _renew(self) -> None:
         before = self._engine.running()

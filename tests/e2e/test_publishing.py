@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from mindswarm_exec.celery_app import redelivery_seconds
 from mindswarm_exec.lifecycle import COMPLETED
 from tests.e2e.celery_program import CeleryProgram
-from tests.e2e.swarm import Swarm
+from tests.e2e.swarm import Swarm, free_port
 from tests.eventually import eventually
 
 #: Stores an execution as the API does, and is gone before it could do anything else.
@@ -77,5 +79,28 @@ def test_an_agent_sweeps_and_sends_again_when_beat_and_dispatchers_are_gone(tmp_
         eventually(lambda: _at_least(deliveries(swarm, unpublished), 1))
 
 
-def _at_least(found: int, least: int) -> None:
+def test_submissions_that_a_killed_dispatcher_had_in_hand_are_answered_by_another(tmp_path: Path) -> None:
+    with Swarm(tmp_path, MINDSWARM_DELIVERY_SECONDS="0.5") as swarm, CeleryProgram(swarm) as program:
+        away = {"MINDSWARM_REDIS_URL": f"redis://127.0.0.1:{free_port()}/0"}
+        cut_off = swarm.dispatcher("cut-off", MINDSWARM_BROKER_URL=swarm.broker_url, **away)
+        asked = [program.send({"task_type": "echo", "payload": n}) for n in range(8)]
+        eventually(lambda: _at_least(swarm.redis.hlen("swarm.unacked"), len(asked)), 20_000)
+        cut_off.kill()
+        swarm.agent("worker")
+        eventually(lambda: _at_least(time.time() - oldest_in_hand(swarm), redelivery_seconds(swarm.settings)), 10_000)
+        swarm.dispatcher()
+        ids = [answer.get(timeout=30)["execution_id"] for answer in asked]
+        assert [swarm.await_end(execution_id).result for execution_id in ids] == list(range(8))
+        assert len(swarm.written("echo")) == 8
+        again = program.send({"task_type": "echo", "payload": 0}, task_id=asked[0].id).get(timeout=20)
+        assert again["execution_id"] == ids[0], "the same message twice is one submission"
+
+
+def oldest_in_hand(swarm: Swarm) -> float:
+    """When the message was taken that waits longest for its acknowledgement; 0 if none does."""
+    oldest = swarm.redis.zrange("swarm.unacked_index", 0, 0, withscores=True)
+    return oldest[0][1] if oldest else 0
+
+
+def _at_least(found: float, least: float) -> None:
     assert found >= least

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from mindswarm_exec.errors import LedgerUnavailable, UnknownExecution
@@ -26,6 +28,12 @@ def durable(tmp_path: Path) -> Iterator[Swarm]:
 def forgetful(tmp_path: Path) -> Iterator[Swarm]:
     """A swarm on a server that keeps nothing on disk."""
     with Swarm(tmp_path) as swarm:
+        yield swarm
+
+
+@pytest.fixture
+def impatient(tmp_path: Path) -> Iterator[Swarm]:
+    with Swarm(tmp_path, MINDSWARM_LEASE_SECONDS="6", MINDSWARM_LEDGER_TIMEOUT_SECONDS="1") as swarm:
         yield swarm
 
 
@@ -97,6 +105,44 @@ def test_agents_register_again_by_themselves_with_a_server_that_comes_back_empty
     assert all(process.is_alive for process in swarm.processes)
 
 
+def test_every_process_ends_on_sigterm_though_its_server_is_gone(forgetful: Swarm) -> None:
+    swarm = forgetful
+    start_all(swarm)
+    swarm.api()
+    kill_server(swarm)
+    worker = swarm.named("worker")
+    eventually(lambda: _at_least(worker.log.count("could not be renewed"), 2), 15_000)
+    for process in swarm.processes:
+        process.terminate()
+    assert {process.name: process.exit_code(15) for process in swarm.processes} == {
+        "beat": 0,
+        "dispatcher": 0,
+        "worker": 0,
+        "api": 0,
+    }
+    assert "Traceback" not in swarm.named("beat").log
+
+
+def test_a_silent_server_is_an_error_within_five_seconds_and_no_more_than_that(impatient: Swarm) -> None:
+    swarm = impatient
+    start_all(swarm)
+    url = swarm.api()
+    question = {"jsonrpc": "2.0", "id": 1, "method": "mindswarm.execution.start", "params": {"task_type": "echo"}}
+    execution_id = swarm.start("wait.thread", {"file": "silence"})
+    swarm.await_status(execution_id, RUNNING)
+    with swarm.frozen_server():
+        asked_at = time.monotonic()
+        answer = httpx.post(f"{url}/rpc", json=question, timeout=10).json()
+        assert time.monotonic() - asked_at < 5
+        assert answer["error"]["data"]["code"] == "ledger_unavailable"
+        swarm.touch("silence")
+        swarm.await_lines("effects", 1)
+    assert swarm.await_end(execution_id).status is COMPLETED
+    assert "result" in httpx.post(f"{url}/rpc", json=question, timeout=10).json()
+    assert swarm.await_end(swarm.start("echo", "after")).result == "after"
+    assert all(process.is_alive for process in swarm.processes)
+
+
 def test_an_agent_that_starts_before_its_server_joins_when_the_server_is_there(forgetful: Swarm) -> None:
     swarm = forgetful
     waiting = swarm.start("echo", 1)
@@ -111,6 +157,10 @@ def test_an_agent_that_starts_before_its_server_joins_when_the_server_is_there(f
 
 def _says(log: str, words: str) -> None:
     assert words in log
+
+
+def _at_least(found: int, least: int) -> None:
+    assert found >= least
 
 
 def _differ(found: object, earlier: object) -> None:

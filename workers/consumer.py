@@ -1,24 +1,32 @@
-"""What cannot be understood in a queue is dropped, with a line in the log that quotes nothing of it.
+"""Celery's consumer, hardened: nothing that lies in a queue ends a worker, and nothing that is away keeps it.
 
-Celery would log such a message whole; on Redis, one that is not even an envelope would end the worker.
+- What cannot be understood is dropped, with a line in the log that quotes nothing of it. Celery would log such a
+  message whole; on Redis, one that is not even an envelope would end the worker.
+- A broker that comes back is found within seconds, however long it was away.
+- A worker that is told to stop ends, even where Celery waits for a broker that is away.
 """
 
 from __future__ import annotations
 
+import functools
 import logging
+import os
+import threading
 from collections.abc import Callable
 from queue import Empty
 from typing import Any
-from urllib.parse import urlsplit
 
 from celery import Celery
 from celery.worker.consumer import Consumer
 from celery.worker.consumer import consumer as celery_consumer
+from kombu.transport import TRANSPORT_ALIASES
 from kombu.transport import redis as kombu_redis
 from redis.exceptions import RedisError
 
 log = logging.getLogger(__name__)
 
+#: Seconds between tries to reach the broker: kombu's own grow to 30.
+RECONNECT = {"interval_start": 0.2, "interval_step": 0.4, "interval_max": 2.0}
 DROPPED = "a message was dropped: %s"
 #: What Celery and kombu would say of a message, with its content, and what is said in its place.
 SAID_INSTEAD = {
@@ -32,13 +40,20 @@ SAID_INSTEAD = {
 _LOGGERS = ("celery.worker.consumer.consumer", "celery.worker.strategy", "kombu.transport.redis")
 
 
-def drop_quietly(app: Celery) -> None:
-    """Make the workers of `app` survive whatever lies in their queues, and keep it out of their logs."""
+def harden(app: Celery) -> None:
+    """Make the workers of `app` outlast what lies in their queues and what is away. Once a process."""
     app.conf.worker_consumer = f"{__name__}:{CarefulConsumer.__name__}"
-    if urlsplit(app.conf.broker_url).scheme in ("redis", "rediss"):
-        app.conf.broker_transport = f"{__name__}:{CarefulTransport.__name__}"
+    for scheme in ("redis", "rediss"):  # by its alias, so that URLs in logs stay what they are
+        TRANSPORT_ALIASES[scheme] = f"{__name__}:{CarefulTransport.__name__}"
     for name in _LOGGERS:
         logging.getLogger(name).addFilter(_without_content)
+
+
+def end_within(seconds: float, exit_code: int = 0) -> None:
+    """End this process after `seconds`, if it has not ended by then: Celery may wait for a broker for ever."""
+    timer = threading.Timer(seconds, os._exit, (exit_code,))
+    timer.daemon = True
+    timer.start()
 
 
 def _without_content(record: logging.LogRecord) -> bool:
@@ -50,7 +65,11 @@ def _without_content(record: logging.LogRecord) -> bool:
 
 
 class CarefulConsumer(Consumer):  # type: ignore[misc]
-    """Celery's consumer; a message that breaks its reading is rejected instead of ending the worker."""
+    """Rejects a message that breaks its reading, and looks often for a broker that is away."""
+
+    def ensure_connected(self, conn: Any) -> Any:
+        conn.ensure_connection = functools.partial(conn.ensure_connection, **RECONNECT)
+        return super().ensure_connected(conn)
 
     def create_task_handler(self, *args: Any, **kwargs: Any) -> Callable[[Any], None]:
         handle = super().create_task_handler(*args, **kwargs)
@@ -65,7 +84,15 @@ class CarefulConsumer(Consumer):  # type: ignore[misc]
         return handle_or_drop
 
 
+class _QoS(kombu_redis.QoS):
+    def restore_visible(self, start: int = 0, num: int = 10, interval: int = 1) -> None:
+        """Deliver again what a process took and did not acknowledge; kombu looks only every hundred seconds."""
+        super().restore_visible(start, num, interval=1)  # type: ignore[no-untyped-call]
+
+
 class _CarefulChannel(kombu_redis.Channel):
+    QoS = _QoS
+
     def _brpop_read(self, **options: Any) -> Any:
         """Read what BRPOP answers; an entry of the list that is no envelope of a message is dropped."""
         try:
