@@ -30,9 +30,7 @@ def _filters(command: Any) -> Any:
             click.option("--task-type", metavar="TYPE", help="Of this task type."),
             click.option("--task-id", metavar="ID", help="Of this task."),
             click.option("--project", "project_id", metavar="NAME", help="Of this project."),
-            click.option(
-                "--since", metavar="WHEN", help="In this state since: RFC 3339, or an age such as 15m."
-            ),
+            click.option("--since", metavar="WHEN", help="In this state since: RFC 3339, or an age such as 15m."),
             click.option("--until", metavar="WHEN", help="In this state before."),
             click.option("--limit", type=click.IntRange(1, 500), help="At most; default 50."),
             click.option("--cursor", metavar="CURSOR", help="Go on where the last page ended."),

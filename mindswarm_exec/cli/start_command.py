@@ -45,9 +45,7 @@ _CRITERIA_FIELDS: dict[str, Callable[[Any], Any]] = {
 @click.option("--start-at", metavar="WHEN", help="Not before: RFC 3339, or a delay such as 10m.")
 @click.option("--max-attempts", type=click.IntRange(1, 1000), help="Try again on failure, up to this many in all.")
 @click.option("--tag", "tags", multiple=True, metavar="TAG", help="May be repeated.")
-@click.option(
-    "--agent", "agent_id", metavar="NAME", help="On this agent if it can do the work, else on any."
-)
+@click.option("--agent", "agent_id", metavar="NAME", help="On this agent if it can do the work, else on any.")
 @click.option("--prefer", "preferred_agent_id", metavar="NAME", help="On this agent if it is free.")
 @click.option("--require", "required_capabilities", multiple=True, metavar="CAPABILITY", help="May be repeated.")
 @click.option("--where", "constraints", multiple=True, metavar="CONDITION", help="On a label: 'gpu_mb>=16000'.")
