@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from mindswarm_exec.errors import LedgerUnavailable, UnknownExecution
-from mindswarm_exec.lifecycle import COMPLETED, PENDING, RUNNING
+from mindswarm_exec.lifecycle import COMPLETED, RUNNING
 from tests.e2e.celery_program import CeleryProgram
 from tests.e2e.swarm import Swarm, count_of
 from tests.eventually import eventually
@@ -24,16 +24,12 @@ def durable(tmp_path: Path) -> Iterator[Swarm]:
         yield swarm
 
 
-@pytest.fixture
-def forgetful(tmp_path: Path) -> Iterator[Swarm]:
-    """A swarm on a server that keeps nothing on disk."""
-    with Swarm(tmp_path) as swarm:
-        yield swarm
-
-
-@pytest.fixture
-def impatient(tmp_path: Path) -> Iterator[Swarm]:
-    with Swarm(tmp_path, MINDSWARM_LEASE_SECONDS="6", MINDSWARM_LEDGER_TIMEOUT_SECONDS="1") as swarm:
+@pytest.fixture(scope="module")
+def forgetful(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Swarm]:
+    """A swarm on a server that keeps nothing on disk; its tests build on each other, the last one ends it."""
+    impatient = {"MINDSWARM_LEASE_SECONDS": "6", "MINDSWARM_LEDGER_TIMEOUT_SECONDS": "1"}
+    with Swarm(tmp_path_factory.mktemp("forgetful"), **impatient) as swarm:
+        start_all(swarm)
         yield swarm
 
 
@@ -86,46 +82,8 @@ def test_everything_resumes_after_the_server_is_killed_and_a_result_is_kept_mean
     eventually(lambda: _differ(swarm.redis.get(swarm.key("swept_at")), swept))
 
 
-def test_agents_register_again_by_themselves_with_a_server_that_comes_back_empty(forgetful: Swarm) -> None:
+def test_a_silent_server_is_an_error_within_five_seconds_and_no_more_than_that(forgetful: Swarm) -> None:
     swarm = forgetful
-    start_all(swarm)
-    gone = swarm.start("wait.async", {"file": "never"})
-    swarm.await_status(gone, RUNNING)
-    queued = [swarm.start("wait.thread", {"file": "never"}) for _ in range(4)]
-    kill_server(swarm)
-    swarm.server.ensure_running()
-    swarm.await_agents("worker")
-    for execution_id in (gone, *queued):
-        with pytest.raises(UnknownExecution, match="start it again"):
-            swarm.get(execution_id)
-    ids = [swarm.start("echo", n) for n in range(10)]
-    assert [swarm.await_end(execution_id).result for execution_id in ids] == list(range(10))
-    assert swarm.await_lines("finally", 1) == [gone]
-    swarm.await_load("worker", 0)
-    assert all(process.is_alive for process in swarm.processes)
-
-
-def test_every_process_ends_on_sigterm_though_its_server_is_gone(forgetful: Swarm) -> None:
-    swarm = forgetful
-    start_all(swarm)
-    swarm.api()
-    kill_server(swarm)
-    worker = swarm.named("worker")
-    eventually(lambda: _at_least(worker.log.count("could not be renewed"), 2), 15_000)
-    for process in swarm.processes:
-        process.terminate()
-    assert {process.name: process.exit_code(15) for process in swarm.processes} == {
-        "beat": 0,
-        "dispatcher": 0,
-        "worker": 0,
-        "api": 0,
-    }
-    assert "Traceback" not in swarm.named("beat").log
-
-
-def test_a_silent_server_is_an_error_within_five_seconds_and_no_more_than_that(impatient: Swarm) -> None:
-    swarm = impatient
-    start_all(swarm)
     url = swarm.api()
     question = {"jsonrpc": "2.0", "id": 1, "method": "mindswarm.execution.start", "params": {"task_type": "echo"}}
     execution_id = swarm.start("wait.thread", {"file": "silence"})
@@ -143,16 +101,44 @@ def test_a_silent_server_is_an_error_within_five_seconds_and_no_more_than_that(i
     assert all(process.is_alive for process in swarm.processes)
 
 
+def test_agents_register_again_by_themselves_with_a_server_that_comes_back_empty(forgetful: Swarm) -> None:
+    swarm = forgetful
+    gone = swarm.start("wait.async", {"file": "never"})
+    swarm.await_status(gone, RUNNING)
+    queued = [swarm.start("wait.thread", {"file": "never"}) for _ in range(4)]
+    kill_server(swarm)
+    swarm.server.ensure_running()
+    swarm.await_agents("worker")
+    for execution_id in (gone, *queued):
+        with pytest.raises(UnknownExecution, match="start it again"):
+            swarm.get(execution_id)
+    ids = [swarm.start("echo", n) for n in range(10)]
+    assert [swarm.await_end(execution_id).result for execution_id in ids] == list(range(10))
+    assert swarm.await_lines("finally", 1) == [gone]
+    swarm.await_load("worker", 0)
+    assert all(process.is_alive for process in swarm.processes)
+
+
 def test_an_agent_that_starts_before_its_server_joins_when_the_server_is_there(forgetful: Swarm) -> None:
     swarm = forgetful
-    waiting = swarm.start("echo", 1)
-    assert swarm.get(waiting).status is PENDING
     kill_server(swarm)
     worker = swarm.agent("early")
     eventually(lambda: _says(worker.log, "could not be renewed"), 15_000)
     swarm.server.ensure_running()
     swarm.await_agents("early")
-    assert swarm.await_end(swarm.start("echo", 2)).agent_id == "early"
+    assert swarm.await_end(swarm.start("echo", 2, on="early")).agent_id == "early"
+
+
+def test_every_process_ends_on_sigterm_though_its_server_is_gone(forgetful: Swarm) -> None:
+    swarm = forgetful
+    kill_server(swarm)
+    worker = swarm.named("worker")
+    eventually(lambda: _at_least(worker.log.count("could not be renewed"), 2), 15_000)
+    for process in swarm.processes:
+        process.terminate()
+    codes = {process.name: process.exit_code(15) for process in swarm.processes}
+    assert codes == dict.fromkeys(("beat", "dispatcher", "worker", "early", "api"), 0)
+    assert "Traceback" not in swarm.named("beat").log
 
 
 def _says(log: str, words: str) -> None:
