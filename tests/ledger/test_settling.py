@@ -200,12 +200,15 @@ def test_a_slot_stays_taken_by_its_code_when_the_waiting_execution_times_out(wor
 
 
 def test_a_sweep_that_comes_late_does_not_free_the_slot_of_code_that_still_runs(world: World) -> None:
+    """It found the attempt queued; since then it was claimed, fenced by force, and followed by another."""
     world.open_agent(max_concurrent=2)
-    attempt = world.running(submitted(world, timeout_seconds=5))
-    world.advance(10)
+    execution_id = submitted(world, queue_timeout_seconds=5)
+    world.advance(5)
     found = world.run(operations.due())
-    control(world, "force", attempt.execution_id)
-    control(world, "retry", attempt.execution_id)
+    attempt = world.running(execution_id)
+    control(world, "force", execution_id)
+    control(world, "retry", execution_id)
+    assert len(world.snapshot().held("ant")) == 2
     for one in found.executions:
         world.run(step_for(one, found.now_ms))
     assert attempt.id in world.snapshot().held("ant")
