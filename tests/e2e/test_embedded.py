@@ -25,8 +25,8 @@ OWNER = """
 import json, sys
 from mindswarm_exec.embedded import start_embedded
 server = start_embedded(sys.argv[1])
-print(json.dumps({"pid": server.pid, "port": server.port, "owned": server.owned}), flush=True)
 try:
+    print(json.dumps({"pid": server.pid, "port": server.port, "owned": server.owned}), flush=True)
     sys.stdin.readline()
 except KeyboardInterrupt:
     print(server.is_alive(), flush=True)
