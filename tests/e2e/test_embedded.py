@@ -116,7 +116,9 @@ def test_a_start_after_the_server_was_killed_recovers_what_was_written(data_dir:
 
 
 def test_a_command_cut_short_by_a_crash_costs_only_itself(data_dir: Path) -> None:
-    with start_embedded(data_dir) as server, connect(server) as client:
+    # each write in the file before its answer: with everysec a slow disk may hold back more than the last one
+    at_once = ("--appendfsync", "always")
+    with start_embedded(data_dir, extra=at_once) as server, connect(server) as client:
         client.set("kept", "yes")
         client.set("lost", "x" * 100)
         kill_server(server)
