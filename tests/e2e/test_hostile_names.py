@@ -157,12 +157,13 @@ def test_the_services_refuse_hostile_ids_themselves(swarm: Swarm, what: str) -> 
             handlers.agent.profile(name)
 
 
-@pytest.mark.parametrize("name", ["x\x06\x163", "_kombu.binding.x", "агент"])
-def test_an_agent_with_a_hostile_name_does_not_start_and_says_why(swarm: Swarm, name: str) -> None:
-    refused = swarm.command("refused", "agent", HANDLERS, "--name", name)
-    assert refused.exit_code() not in (0, 1, None)
-    assert "that start with a letter or digit" in refused.log
-    assert "Traceback" not in refused.log
+def test_an_agent_with_a_hostile_name_does_not_start_and_says_why(swarm: Swarm) -> None:
+    names = ["x\x06\x163", "_kombu.binding.x", "агент"]
+    refused = [swarm.command(f"refused-{n}", "agent", HANDLERS, "--name", name) for n, name in enumerate(names)]
+    for process in refused:
+        assert process.exit_code() not in (0, 1)
+        assert "that start with a letter or digit" in process.log
+        assert "Traceback" not in process.log
 
 
 def test_free_text_may_hold_anything_and_comes_back_as_it_was(swarm: Swarm, door: Door) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from mindswarm_exec.lifecycle import COMPLETED, FAILED, QUEUED, RUNNING
-from tests.e2e.swarm import FAST, Swarm, count_of
+from tests.e2e.swarm import FAST, Process, Swarm, count_of
 from tests.eventually import eventually
 
 LEASE_AND_SWEEP_SECONDS = float(FAST["MINDSWARM_LEASE_SECONDS"]) + float(FAST["MINDSWARM_SWEEP_SECONDS"])
@@ -26,6 +26,14 @@ def swarm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Swarm]:
         yield swarm
 
 
+@pytest.fixture(scope="module")
+def nomad(swarm: Swarm) -> Process:
+    """An agent that one test after another puts out of action, until one kills it."""
+    nomad = swarm.agent("nomad")
+    swarm.await_agents("nomad")
+    return nomad
+
+
 def running_on(swarm: Swarm, agent: str, task_type: str, file: str, **options: object) -> str:
     """An execution that runs on `agent` until `file` appears."""
     execution_id = swarm.start(task_type, {"file": file}, on=agent, **options)
@@ -34,11 +42,73 @@ def running_on(swarm: Swarm, agent: str, task_type: str, file: str, **options: o
     return execution_id
 
 
-def test_work_of_an_agent_killed_with_minus_9_runs_elsewhere_within_lease_and_sweep(swarm: Swarm) -> None:
-    victim = swarm.agent("victim")
-    swarm.await_agents("victim")
-    execution_id = running_on(swarm, "victim", "wait.thread", "f01")
-    victim.kill()
+def test_nothing_moves_when_an_agent_freezes_for_less_than_its_lease(swarm: Swarm, nomad: Process) -> None:
+    execution_id = running_on(swarm, "nomad", "wait.thread", "f03")
+    renewed = swarm.redis.hget(swarm.key("agent", "nomad"), "lease_expires_at_ms")
+    eventually(lambda: _differs(swarm.redis.hget(swarm.key("agent", "nomad"), "lease_expires_at_ms"), renewed))
+    nomad.freeze()
+    lease_ms = int(swarm.redis.hget(swarm.key("agent", "nomad"), "lease_expires_at_ms") or 0)
+    eventually(lambda: _at_least(int(time.time() * 1000), lease_ms - 700))
+    nomad.thaw()
+    eventually(lambda: _at_least(int(time.time() * 1000), lease_ms + 500))
+    assert swarm.get(execution_id).agent_id == "nomad"
+    swarm.touch("f03")
+    ended = swarm.await_end(execution_id)
+    assert (ended.agent_id, ended.attempt, ended.lost_attempts) == ("nomad", 1, 0)
+
+
+def _differs(found: object, earlier: object) -> None:
+    assert found != earlier
+
+
+def _at_least(found: int, least: int) -> None:
+    assert found >= least
+
+
+def test_a_message_lost_after_the_pop_is_sent_again(swarm: Swarm, nomad: Process) -> None:
+    nomad.freeze()
+    execution_id = swarm.start("echo", 4, on="nomad")
+    assert swarm.get(execution_id).status is QUEUED
+    # the message sits in the socket of a frozen reader, and dies there with its connection
+    for client in swarm.redis.client_list():
+        if client["cmd"] == "brpop":
+            swarm.redis.client_kill_filter(_id=client["id"])
+    nomad.thaw()
+    ended = swarm.await_end(execution_id)
+    assert (ended.agent_id, ended.attempt, ended.result) == ("nomad", 1, 4)
+
+
+def test_a_frozen_agent_cannot_complete_what_another_has_taken_over(swarm: Swarm, nomad: Process) -> None:
+    kinds = ("wait.thread", "wait.async", "wait.deaf")
+    moved = [running_on(swarm, "nomad", kind, "f02") for kind in kinds]
+    nomad.freeze()
+    for execution_id in moved:
+        eventually(lambda one=execution_id: _runs_on(swarm, one, "steady"), 15_000)
+    nomad.thaw()
+    eventually(lambda: _says(nomad.log, "registering again"))
+    swarm.await_agents("nomad")
+    for execution_id in moved:
+        _runs_on(swarm, execution_id, "steady")
+    swarm.touch("f02")
+    for execution_id in moved:
+        ended = swarm.await_end(execution_id)
+        assert (ended.agent_id, ended.result) == ("steady", {"agent": "steady", "attempt": 2})
+        wanted = {"started": 2, "completed": 1, "released": 1}
+        assert count_of(swarm.event_types(execution_id), *wanted) == wanted
+    again = swarm.start("wait.thread", {"file": "f02"}, on="nomad")
+    assert swarm.await_end(again).agent_id == "nomad"
+    swarm.await_load("nomad", 0)
+
+
+def _says(log: str, words: str) -> None:
+    assert words in log
+
+
+def test_work_of_an_agent_killed_with_minus_9_is_elsewhere_within_lease_and_sweep(
+    swarm: Swarm, nomad: Process
+) -> None:
+    execution_id = running_on(swarm, "nomad", "wait.thread", "f01")
+    nomad.kill()
     killed_at = time.monotonic()
     eventually(lambda: _runs_on(swarm, execution_id, "steady"), 15_000)
     assert time.monotonic() - killed_at < LEASE_AND_SWEEP_SECONDS + ALLOWANCE_SECONDS
@@ -56,77 +126,6 @@ def test_work_of_an_agent_killed_with_minus_9_runs_elsewhere_within_lease_and_sw
 def _runs_on(swarm: Swarm, execution_id: str, agent: str) -> None:
     found = swarm.get(execution_id)
     assert (found.status, found.agent_id) == (RUNNING, agent)
-
-
-def test_a_frozen_agent_cannot_complete_what_another_has_taken_over(swarm: Swarm) -> None:
-    sleeper = swarm.agent("sleeper")
-    swarm.await_agents("sleeper")
-    kinds = ("wait.thread", "wait.async", "wait.deaf")
-    moved = [running_on(swarm, "sleeper", kind, "f02") for kind in kinds]
-    sleeper.freeze()
-    for execution_id in moved:
-        eventually(lambda one=execution_id: _runs_on(swarm, one, "steady"), 15_000)
-    sleeper.thaw()
-    eventually(lambda: _says(sleeper.log, "registering again"))
-    swarm.await_agents("sleeper")
-    for execution_id in moved:
-        _runs_on(swarm, execution_id, "steady")
-    swarm.touch("f02")
-    for execution_id in moved:
-        ended = swarm.await_end(execution_id)
-        assert (ended.agent_id, ended.result) == ("steady", {"agent": "steady", "attempt": 2})
-        wanted = {"started": 2, "completed": 1, "released": 1}
-        assert count_of(swarm.event_types(execution_id), *wanted) == wanted
-    again = swarm.start("wait.thread", {"file": "f02"}, on="sleeper")
-    assert swarm.await_end(again).agent_id == "sleeper"
-    swarm.await_load("sleeper", 0)
-    sleeper.kill()
-
-
-def _says(log: str, words: str) -> None:
-    assert words in log
-
-
-def test_nothing_moves_when_an_agent_freezes_for_less_than_its_lease(swarm: Swarm) -> None:
-    napper = swarm.agent("napper")
-    swarm.await_agents("napper")
-    execution_id = running_on(swarm, "napper", "wait.thread", "f03")
-    renewed = swarm.redis.hget(swarm.key("agent", "napper"), "lease_expires_at_ms")
-    eventually(lambda: _differs(swarm.redis.hget(swarm.key("agent", "napper"), "lease_expires_at_ms"), renewed))
-    napper.freeze()
-    lease_ms = int(swarm.redis.hget(swarm.key("agent", "napper"), "lease_expires_at_ms") or 0)
-    eventually(lambda: _at_least(int(time.time() * 1000), lease_ms - 700))
-    napper.thaw()
-    eventually(lambda: _at_least(int(time.time() * 1000), lease_ms + 500))
-    assert swarm.get(execution_id).agent_id == "napper"
-    swarm.touch("f03")
-    ended = swarm.await_end(execution_id)
-    assert (ended.agent_id, ended.attempt, ended.lost_attempts) == ("napper", 1, 0)
-    napper.kill()
-
-
-def _differs(found: object, earlier: object) -> None:
-    assert found != earlier
-
-
-def _at_least(found: int, least: int) -> None:
-    assert found >= least
-
-
-def test_a_message_lost_after_the_pop_is_sent_again(swarm: Swarm) -> None:
-    loser = swarm.agent("loser")
-    swarm.await_agents("loser")
-    loser.freeze()
-    execution_id = swarm.start("echo", 4, on="loser")
-    assert swarm.get(execution_id).status is QUEUED
-    # the message sits in the socket of a frozen reader, and dies there with its connection
-    for client in swarm.redis.client_list():
-        if client["cmd"] == "brpop":
-            swarm.redis.client_kill_filter(_id=client["id"])
-    loser.thaw()
-    ended = swarm.await_end(execution_id)
-    assert (ended.agent_id, ended.attempt, ended.result) == ("loser", 1, 4)
-    loser.kill()
 
 
 def test_of_two_agents_under_one_name_the_newer_works_and_the_older_says_so_and_exits(swarm: Swarm) -> None:

@@ -157,22 +157,24 @@ def test_celerys_own_commands_end_in_order_on_sigterm(swarm: Swarm) -> None:
     swarm.await_agents("plain", state="offline")
 
 
-@pytest.mark.parametrize(
-    ("variables", "says"),
-    [
-        ({}, "set MINDSWARM_AGENT to MODULE:ATTR"),
-        ({"MINDSWARM_AGENT": "tests.e2e.handlers:nobody"}, "cannot load the agent"),
-        ({"MINDSWARM_AGENT": HANDLERS, "MINDSWARM_AGENT_NAME": "No Name"}, "agent_id does not have the form"),
-        ({"MINDSWARM_AGENT": HANDLERS, "MINDSWARM_LEASE_SECONDS": "soon"}, "MINDSWARM_LEASE_SECONDS does not fit"),
-    ],
-)
-def test_a_worker_that_is_set_up_wrongly_says_how_in_one_line(
-    swarm: Swarm, variables: dict[str, str], says: str
-) -> None:
-    wrong = swarm.plain_celery("wrong", "-A", "workers.agent", "worker", **variables)
-    assert wrong.exit_code() != 0
-    assert says in wrong.log
-    assert "Traceback" not in wrong.log
+#: Variables of a worker that is set up wrongly, and what it says.
+WRONG: list[tuple[dict[str, str], str]] = [
+    ({}, "set MINDSWARM_AGENT to MODULE:ATTR"),
+    ({"MINDSWARM_AGENT": "tests.e2e.handlers:nobody"}, "cannot load the agent"),
+    ({"MINDSWARM_AGENT": HANDLERS, "MINDSWARM_AGENT_NAME": "No Name"}, "agent_id does not have the form"),
+    ({"MINDSWARM_AGENT": HANDLERS, "MINDSWARM_LEASE_SECONDS": "soon"}, "MINDSWARM_LEASE_SECONDS does not fit"),
+]
+
+
+def test_a_worker_that_is_set_up_wrongly_says_how_in_one_line(swarm: Swarm) -> None:
+    workers = [
+        swarm.plain_celery(f"wrong-{number}", "-A", "workers.agent", "worker", **variables)
+        for number, (variables, _) in enumerate(WRONG)
+    ]
+    for worker, (_, says) in zip(workers, WRONG, strict=True):
+        assert worker.exit_code() != 0
+        assert says in worker.log
+        assert "Traceback" not in worker.log
 
 
 def _true(value: object) -> None:

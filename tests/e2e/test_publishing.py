@@ -33,7 +33,6 @@ EXECUTION_ID = "01900000-0000-7000-8000-000000000038"
 def swarm(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Swarm]:
     with Swarm(tmp_path, broker_is_apart=request.param) as swarm:
         swarm.agent("worker")
-        swarm.beat()
         swarm.dispatcher()
         swarm.await_agents("worker")
         swarm.await_dispatcher()
