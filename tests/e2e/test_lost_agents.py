@@ -139,7 +139,9 @@ def test_of_two_agents_under_one_name_the_newer_works_and_the_older_says_so_and_
     eventually(lambda: _differs(swarm.agent_record("twin").incarnation, incarnation))
     swarm.touch("f14")
     ended = swarm.await_end(execution_id)
-    assert (ended.status, ended.attempt, ended.lost_attempts) == (COMPLETED, 2, 1)
+    assert (ended.status, ended.attempt) == (COMPLETED, 2)
+    assert ended.lost_attempts <= 1, "none if the older one still handed it back itself"
+    assert count_of(swarm.event_types(execution_id), "completed", "released") == {"completed": 1, "released": 1}
     again = swarm.start("echo", 14, on="twin")
     assert swarm.await_end(again).agent_id == "twin"
     assert newer.is_alive
