@@ -26,6 +26,7 @@ def check_all(snapshot: Snapshot, model: Model, settings: Settings) -> None:
     check_places(snapshot)
     check_derived_from_lanes(snapshot)
     check_load(snapshot, model)
+    check_agents_suit_what_they_are_given(snapshot, model)
     check_attempts_over_stay_over(snapshot, model)
     check_permits(snapshot)
     check_permits_are_not_wasted(snapshot)
@@ -93,6 +94,16 @@ def check_load(snapshot: Snapshot, model: Model) -> None:
         forced = sum(model.executions[execution_of(attempt)].was_forced for attempt in held)
         most = model.agents[agent_id].highest_max_concurrent
         assert len(held) - forced <= most, f"{agent_id} holds {len(held)}, {forced} of them forced; {most} slots"
+
+
+def check_agents_suit_what_they_are_given(snapshot: Snapshot, model: Model) -> None:
+    """An attempt begins on an agent that meets the demand. Later its name may pass to a process that does not."""
+    agents = {agent.agent_id: agent for agent in candidates(snapshot, model)}
+    for attempt in model.attempts.values():
+        if attempt.is_new and snapshot.is_live(attempt.execution_id, attempt.nonce):
+            demand = model.demands[snapshot.executions[attempt.execution_id]["class_id"]]
+            assert suits(demand, agents[attempt.agent_id]), f"{attempt.agent_id} was given {demand}"
+        attempt.is_new = False
 
 
 def check_attempts_over_stay_over(snapshot: Snapshot, model: Model) -> None:

@@ -47,6 +47,8 @@ class ModelAttempt:
     token: str | None = None
     #: whether its nonce has lost its right; the invariants find that out
     over: bool = False
+    #: until the invariants have seen it
+    is_new: bool = True
 
     @property
     def id(self) -> str:
