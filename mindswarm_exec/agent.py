@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import inspect
 import typing
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, TypeVar, get_type_hints
@@ -24,6 +24,9 @@ from mindswarm_exec.models.validation import invalid_request
 F = TypeVar("F", bound=Callable[..., Any])
 Isolation = Literal["async", "thread"]
 LabelValue = str | bool | int | float
+#: What runs when an agent starts, goes to sleep or wakes: plain or async, without arguments.
+Hook = Callable[[], Awaitable[None] | None]
+H = TypeVar("H", bound=Hook)
 
 
 class InvalidPayload(Exception):
@@ -88,6 +91,10 @@ class Agent:
         capabilities: names that `required_capabilities` of an execution asks for.
         labels: values that `constraints` compare.
         max_concurrent: slots; 1 to 1000.
+        sleep_after_seconds: how long it holds nothing before it goes to sleep; above 0. None: as the setting says.
+
+    Raises:
+        InvalidRequest: `sleep_after_seconds` is not above 0.
     """
 
     def __init__(
@@ -97,12 +104,20 @@ class Agent:
         capabilities: Iterable[str] = (),
         labels: Mapping[str, LabelValue] | None = None,
         max_concurrent: int = 3,
+        sleep_after_seconds: float | None = None,
     ) -> None:
+        if sleep_after_seconds is not None and not sleep_after_seconds > 0:
+            raise InvalidRequest(f"sleep_after_seconds of agent '{name}' must be above 0; leave it out for never.")
         self.name = name
         self.capabilities = frozenset(capabilities)
         self.labels = dict(labels or {})
         self.max_concurrent = max_concurrent
+        self.sleep_after_seconds = sleep_after_seconds
         self.handlers: dict[str, Handler] = {}
+        self.start_hooks: list[Hook] = []
+        self.sleep_hooks: list[Hook] = []
+        self.wake_hooks: list[Hook] = []
+        self.cancel_hooks: list[Callable[[Any], Any]] = []
 
     def task(self, task_type: str, *, isolation: Isolation | None = None) -> Callable[[F], F]:
         """Offer a function as the handler of a task type.
@@ -128,6 +143,32 @@ class Agent:
             return function
 
         return offer
+
+    def on_start(self, function: H) -> H:
+        """Run it once, before the agent first opens for work. If it fails, the agent's process ends.
+
+        It may be plain or async, and takes no arguments. Raises InvalidRequest if it does.
+        """
+        return self._hook(self.start_hooks, function)
+
+    def on_sleep(self, function: H) -> H:
+        """Run it each time the agent goes to sleep; if it fails, that is logged. As `on_start` else."""
+        return self._hook(self.sleep_hooks, function)
+
+    def on_wake(self, function: H) -> H:
+        """Run it before a sleeping agent opens for work; if it fails, the agent sleeps on. As `on_start` else."""
+        return self._hook(self.wake_hooks, function)
+
+    def on_cancel(self, function: F) -> F:
+        """Run it with one argument for each attempt that is cancelled here."""
+        self.cancel_hooks.append(function)
+        return function
+
+    def _hook(self, hooks: list[Hook], function: H) -> H:
+        if inspect.signature(function).parameters:
+            raise InvalidRequest(f"'{function.__name__}' is a hook of agent '{self.name}': it takes no arguments.")
+        hooks.append(function)
+        return function
 
     def profile(self, name: str | None = None) -> AgentProfile:
         """What it registers with.
