@@ -8,21 +8,24 @@ async def survey(ctx: ExecutionContext, payload: SurveyRequest) -> SurveyReport:
 
 from __future__ import annotations
 
+import importlib
 import inspect
+import sys
 import typing
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, TypeVar, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
+from mindswarm_exec.command import Command, CommandResult
 from mindswarm_exec.errors import InvalidRequest
 from mindswarm_exec.models.records import AgentProfile, HandlerInfo
 from mindswarm_exec.models.validation import invalid_request
 
 F = TypeVar("F", bound=Callable[..., Any])
-Isolation = Literal["async", "thread"]
+Isolation = Literal["async", "thread", "process"]
 LabelValue = str | bool | int | float
 #: What runs when an agent starts, goes to sleep or wakes: plain or async, without arguments.
 Hook = Callable[[], Awaitable[None] | None]
@@ -83,6 +86,27 @@ class Handler:
         )
 
 
+@dataclass(frozen=True)
+class CommandHandler(Handler):
+    """A program as the handler of a task type; `function` makes its argument list of the payload."""
+
+    command: Command
+
+    @cached_property
+    def takes_payload(self) -> bool:
+        return True
+
+    @cached_property
+    def payload_adapter(self) -> TypeAdapter[Any]:
+        """Of the placeholders; where there are none the payload may be left out."""
+        model: Any = self.command.payload
+        return TypeAdapter(model if model.model_fields else model | None)
+
+    @cached_property
+    def result_adapter(self) -> TypeAdapter[Any]:
+        return TypeAdapter(CommandResult)
+
+
 class Agent:
     """A named worker: what it can do, and how much at once.
 
@@ -122,8 +146,9 @@ class Agent:
     def task(self, task_type: str, *, isolation: Isolation | None = None) -> Callable[[F], F]:
         """Offer a function as the handler of a task type.
 
-        `isolation` is where it runs: "async" (the agent's event loop; the default of `async def`) or "thread"
-        (the Celery thread pool; the default of `def`).
+        `isolation` is where it runs: "async" (the agent's event loop; the default of `async def`), "thread" (the
+        Celery thread pool; the default of `def`), or "process" (a process of its own, for either): that one is held
+        to its resource limits, and can be frozen and killed.
 
         Raises:
             InvalidRequest: the name is taken or malformed, or the isolation does not fit the function.
@@ -133,16 +158,42 @@ class Agent:
             is_async = inspect.iscoroutinefunction(function)
             chosen: Isolation = isolation or ("async" if is_async else "thread")
             if chosen not in typing.get_args(Isolation):
-                raise InvalidRequest(f"isolation of '{task_type}' is '{chosen}'; it can be 'async' or 'thread'.")
-            if is_async != (chosen == "async"):
+                raise InvalidRequest(
+                    f"isolation of '{task_type}' is '{chosen}'; it can be 'async', 'thread' or 'process'."
+                )
+            if chosen != "process" and is_async != (chosen == "async"):
                 kind = "an async def" if is_async else "a plain def"
                 raise InvalidRequest(f"'{task_type}' is {kind}, which cannot run with isolation '{chosen}'.")
-            if task_type in self.handlers:
-                raise InvalidRequest(f"agent '{self.name}' offers '{task_type}' twice; drop one of the handlers.")
-            self.handlers[task_type] = Handler(task_type, function, chosen)
+            self._offer(Handler(task_type, function, chosen))
             return function
 
         return offer
+
+    def command(
+        self,
+        task_type: str,
+        argv: Sequence[str],
+        *,
+        ok_codes: Sequence[int] = (0,),
+        cwd: str | None = None,
+        env: Mapping[str, str] | None = None,
+    ) -> None:
+        """Offer a program as the handler of a task type; it runs as a process handler does, without a shell.
+
+        `{name}` in an argument is filled from the payload, an object of strings and numbers; `{{` is a brace. What
+        begins an argument must not begin with `-`, unless `--` stands before it. Output arrives as
+        `execution.output`. An exit code that is not in `ok_codes` fails the execution as `CommandFailed`.
+
+        Raises:
+            InvalidRequest: the name is taken, or the argument list cannot be run safely.
+        """
+        command = Command.checked(task_type, argv, ok_codes, cwd=cwd, env=dict(env or {}))
+        self._offer(CommandHandler(task_type, command.fill, "process", command))
+
+    def _offer(self, handler: Handler) -> None:
+        if handler.task_type in self.handlers:
+            raise InvalidRequest(f"agent '{self.name}' offers '{handler.task_type}' twice; drop one of the handlers.")
+        self.handlers[handler.task_type] = handler
 
     def on_start(self, function: H) -> H:
         """Run it once, before the agent first opens for work. If it fails, the agent's process ends.
@@ -188,3 +239,23 @@ class Agent:
             )
         except ValidationError as error:
             raise invalid_request(error, f"agent '{name or self.name}'", AgentProfile) from None
+
+
+def load_agent(target: str) -> Agent:
+    """The `Agent` at MODULE:ATTR.
+
+    Raises:
+        InvalidRequest: there is no such module or attribute, or it is no Agent.
+    """
+    module_name, _, attribute = target.partition(":")
+    if not module_name or not attribute:
+        raise InvalidRequest(f"'{target}' does not name an agent: write MODULE:ATTR, such as myproject.agents:coder.")
+    if "" not in sys.path:
+        sys.path.insert(0, "")  # as `python -m` and `celery -A` do: modules of the working directory count
+    try:
+        found = getattr(importlib.import_module(module_name), attribute)
+    except (ImportError, AttributeError) as error:
+        raise InvalidRequest(f"cannot load the agent '{target}': {error}.") from error
+    if not isinstance(found, Agent):
+        raise InvalidRequest(f"'{target}' is a {type(found).__name__}, not a mindswarm_exec.Agent.")
+    return found

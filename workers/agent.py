@@ -8,10 +8,8 @@ Celery brings the wake-ups, the threads and Flower's view; the rest is the engin
 
 from __future__ import annotations
 
-import importlib
 import logging
 import os
-import sys
 import threading
 from collections import deque
 from typing import Any
@@ -19,7 +17,7 @@ from typing import Any
 from celery import Celery, bootsteps, signals
 from celery.worker import WorkController
 
-from mindswarm_exec.agent import Agent
+from mindswarm_exec.agent import Agent, load_agent
 from mindswarm_exec.celery_app import RUN_TASK, CeleryPublisher, agent_queue, broker_is_ledger, create_app
 from mindswarm_exec.embedded import ledger_url
 from mindswarm_exec.errors import InvalidRequest, MindSwarmError
@@ -40,26 +38,6 @@ FORCED_THREADS = 32
 CELERY_STOP_SECONDS = 3.0
 #: Exit codes of an agent: handlers had to be abandoned at the end of the grace; its name was taken.
 EXIT_ABANDONED, EXIT_FENCED = 75, 76
-
-
-def load_agent(target: str) -> Agent:
-    """The `Agent` at MODULE:ATTR.
-
-    Raises:
-        InvalidRequest: there is no such module or attribute, or it is no Agent.
-    """
-    module_name, _, attribute = target.partition(":")
-    if not module_name or not attribute:
-        raise InvalidRequest(f"'{target}' does not name an agent: write MODULE:ATTR, such as myproject.agents:coder.")
-    if "" not in sys.path:
-        sys.path.insert(0, "")  # as `python -m` and `celery -A` do: modules of the working directory count
-    try:
-        found = getattr(importlib.import_module(module_name), attribute)
-    except (ImportError, AttributeError) as error:
-        raise InvalidRequest(f"cannot load the agent '{target}': {error}.") from error
-    if not isinstance(found, Agent):
-        raise InvalidRequest(f"'{target}' is a {type(found).__name__}, not a mindswarm_exec.Agent.")
-    return found
 
 
 class FlowerEvents:
