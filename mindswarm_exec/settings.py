@@ -35,6 +35,7 @@ class Settings(BaseModel):
     max_payload_bytes: int = Field(1 << 20, ge=1024, description="of a payload, result or checkpoint")
     max_request_bytes: int = Field(8 << 20, ge=4096, description="of one HTTP body or WebSocket message")
     max_batch: int = Field(100, ge=1, description="requests in one JSON-RPC batch")
+    max_output_mb: int = Field(16, ge=1, description="what a process handler may print and stream; see output_mb")
     max_events: int = Field(200_000, ge=1000, description="events kept in the stream")
     retention_seconds: float = Field(7 * 86400, gt=0, description="ended executions are kept this long")
     offline_agent_retention_seconds: float = Field(86400, gt=0, description="agents that left are listed this long")
@@ -45,6 +46,12 @@ class Settings(BaseModel):
     sweep_seconds: float = Field(1.0, ge=0.05, description="period of the sweeps")
     enforcement_grace_seconds: float = Field(
         2.0, ge=0, description="the agent enforces a timeout at once, the sweep this much later"
+    )
+    pause_ack_seconds: float = Field(
+        10.0, ge=0.1, description="a running handler should reach a safe point within this; then the receipt says so"
+    )
+    cancel_grace_seconds: float = Field(
+        5.0, ge=0, description="a cancelled handler may clean up within this; then it is fenced, a process killed"
     )
     drain_grace_seconds: float = Field(10.0, ge=0, description="running work may finish within this on SIGTERM")
     ledger_timeout_seconds: float = Field(4.0, ge=0.1, description="a silent ledger is an error after this")

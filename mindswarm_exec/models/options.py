@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, field_validator, model_validator
 
-from mindswarm_exec.identifiers import AgentId, Name
+from mindswarm_exec.identifiers import AgentId, ExecutionId, Name
 
 PRIORITY_NAMES = {"low": 2, "normal": 5, "high": 7, "critical": 9}
 
@@ -79,11 +79,15 @@ class RetryPolicy(WireModel):
 
 
 class ResourceLimits(WireModel):
-    """Upper bounds of one attempt."""
+    """Upper bounds of one attempt. All but `meters` hold for process handlers and commands only."""
 
-    memory_mb: int | None = Field(None, ge=1)
-    cpu_seconds: Seconds | None = None
-    wall_seconds: Seconds | None = None
+    memory_mb: int | None = Field(None, ge=1, description="resident memory of all its processes together")
+    cpu_seconds: Seconds | None = Field(None, description="of all its processes together, user and system")
+    wall_seconds: Seconds | None = Field(None, description="time that it runs; frozen time does not count")
+    output_mb: int | None = Field(
+        None, ge=1, description="what it prints and streams; null: what MINDSWARM_MAX_OUTPUT_MB allows"
+    )
+    max_processes: int | None = Field(None, ge=1, description="processes at one time, its own included")
     meters: dict[Name, float] = Field(default_factory=dict, max_length=64)
 
 
@@ -222,6 +226,9 @@ class StartRequest(WireModel):
     task_type: Name | None = None
     payload: JsonValue = None
     task_id: Name | None = None
+    parent_id: ExecutionId | None = Field(
+        None, description="the execution that it is part of: cancelled with it, and its spending counts there too"
+    )
     project_id: Name = "default"
     idempotency_key: Annotated[str, Field(min_length=1, max_length=255)] | None = None
     options: ExecutionOptions = Field(default_factory=lambda: DEFAULT_OPTIONS)
