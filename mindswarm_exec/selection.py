@@ -129,6 +129,11 @@ def is_free(demand: DemandClass, agent: Candidate) -> bool:
     """Whether a suitable agent may take the work now."""
     if not agent.accepts_work or agent.load >= agent.max_concurrent:
         return False
+    return reaches(demand, agent)
+
+
+def reaches(demand: DemandClass, agent: Candidate) -> bool:
+    """Whether the agent's success rate is what the demand asks for."""
     least = demand.min_success_rate
     return least is None or agent.success_rate(demand.task_type) >= least
 
@@ -157,3 +162,9 @@ def choose(
         return int(min(points.total, MOST_POINTS) * 100 + 0.5), -agent.last_used
 
     return max(free, key=rank, default=None)
+
+
+def choose_sleeper(demand: DemandClass, sleepers: Sequence[Candidate]) -> Candidate | None:
+    """The sleeping agent that work of this demand wakes: the highest success rate, then the one longest unused."""
+    fit = [agent for agent in sleepers if suits(demand, agent) and reaches(demand, agent)]
+    return max(fit, key=lambda agent: (agent.success_rate(demand.task_type), -agent.last_used), default=None)

@@ -53,6 +53,10 @@ class Settings(BaseModel):
     cancel_grace_seconds: float = Field(
         5.0, ge=0, description="a cancelled handler may clean up within this; then it is fenced, a process killed"
     )
+    sleep_after_seconds: float | None = Field(
+        None, gt=0, description="an agent that holds nothing for this long goes to sleep; unset: never"
+    )
+    wake_seconds: float = Field(30.0, ge=0.1, description="a waking agent that has not opened by then is passed over")
     drain_grace_seconds: float = Field(10.0, ge=0, description="running work may finish within this on SIGTERM")
     ledger_timeout_seconds: float = Field(4.0, ge=0.1, description="a silent ledger is an error after this")
 
@@ -62,6 +66,7 @@ class Settings(BaseModel):
     success_weight: float = Field(5.0, ge=0, le=1000)
     affinity_bonus: float = Field(8.0, ge=0, le=1000)
     success_smoothing: float = Field(0.1, gt=0, le=1, description="weight of the latest outcome in a success rate")
+    wake_priority: int = Field(7, ge=0, description="waiting work of at least this priority wakes an agent")
     head_start_seconds: float = Field(600.0, ge=0, description="how far one level of priority overtakes")
 
     @classmethod

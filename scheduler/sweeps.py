@@ -29,6 +29,8 @@ class Sweeper:
         self._publish(swept.wakes)
         for agent_id in swept.agents_lost:
             log.warning("an agent was lost; its work moves on", extra={"action": "sweep", "agent_id": agent_id})
+        for agent_id in swept.passed_over:
+            log.warning("an agent did not wake in time", extra={"action": "pass_over", "agent_id": agent_id})
 
     def sweep_if_silent(self) -> None:
         """Sweep if nobody has for three periods."""

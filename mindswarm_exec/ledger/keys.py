@@ -14,6 +14,8 @@ a test compares the two.
     class           string   the demand as canonical JSON                           with its member of `classes`
     suitable        set      by class: registered agents that meet the demand       with the class
     available       zset     by class: agents that may take work now → packed score with the class
+    awake           set      by class: suitable agents that are awake or waking     with the class
+    asleep          zset     by class: agents that work may wake → packed rate, use with the class
     agents          zset     agent id → ms of its first registration                offline retention
     agent           hash     the record of one agent                                offline retention
     serves          set      by agent: classes whose demand it meets                with the agent
@@ -50,6 +52,8 @@ FAMILIES = frozenset(
         "class",
         "suitable",
         "available",
+        "awake",
+        "asleep",
         "agents",
         "agent",
     }

@@ -180,6 +180,16 @@ def set_agent_state(
     return _script("set_agent_state", answers.read_agent_state, *args)
 
 
+def sleep_if_idle(agent_id: str, incarnation: str) -> Operation[Done | Absent | Fenced | Refused]:
+    """Let an agent sleep that holds nothing; `status` of the answer is the state that it is in now."""
+    return _script("sleep_if_idle", answers.read_agent_state, agent_id, incarnation)
+
+
+def pass_over(agent_id: str, incarnation: str = "") -> Operation[Done | Absent | Fenced | Refused]:
+    """Let a waking agent sleep on that did not open in time, or says by its `incarnation` that it cannot."""
+    return _script("pass_over", answers.read_agent_state, agent_id, incarnation)
+
+
 def renew(agent_id: str, incarnation: str) -> Operation[Renewed | Fenced | Expired]:
     """Extend an agent's lease, and learn what the ledger holds it to."""
     return _script("renew", answers.read_renewed, agent_id, incarnation)

@@ -85,6 +85,8 @@ def _constants(body: str, settings: Settings, test_clock: bool) -> str:
         "DELIVERY_MS": round(settings.delivery_seconds * 1000),
         "GRACE_MS": round(settings.enforcement_grace_seconds * 1000),
         "LEASE_MS": round(settings.lease_seconds * 1000),
+        "WAKE_MS": round(settings.wake_seconds * 1000),
+        "WAKE_PRIORITY": settings.wake_priority,
         "HEAD_START_MS": round(settings.head_start_seconds * 1000),
         "IDLE_BONUS": settings.idle_bonus,
         "FREE_SLOT_WEIGHT": settings.free_slot_weight,

@@ -123,7 +123,9 @@ class AgentRecord(WireModel):
     """An agent as the ledger knows it."""
 
     agent_id: str
-    state: Literal["awake", "sleeping", "draining", "offline"]
+    state: Literal["awake", "sleeping", "waking", "draining", "offline"] = Field(
+        description="waking: told to, and not yet open for work"
+    )
     task_types: dict[str, dict[str, JsonValue]] = Field(
         description="by task type: isolation, payload_schema, result_schema"
     )

@@ -48,15 +48,19 @@ class Swept:
 
     moved: int = 0
     agents_lost: tuple[str, ...] = ()
+    #: agents that were to wake and did not open in time
+    passed_over: tuple[str, ...] = ()
     wakes: tuple[Wake, ...] = field(default=())
 
 
 def sweep(ledger: SyncLedger) -> Swept:
     """Move on everything that is due now. Raises LedgerUnavailable."""
     due = ledger.run(operations.due(MOST_DUE))
-    lost_agents, wakes, moved = [], [], 0
+    lost_agents, passed_over, wakes, moved = [], [], [], 0
     retention_ms = round(ledger.settings.offline_agent_retention_seconds * 1000)
     for agent_id in due.agents:
+        if isinstance(ledger.run(operations.pass_over(agent_id)), Done):
+            passed_over.append(agent_id)
         reply = ledger.run(operations.expire_lease(agent_id, retention_ms))
         if isinstance(reply, Offline) and reply.lost:
             lost_agents.append(agent_id)
@@ -68,7 +72,7 @@ def sweep(ledger: SyncLedger) -> Swept:
             if isinstance(answer, Done | Settled):
                 moved += 1
                 wakes += answer.wakes
-    return Swept(moved, tuple(lost_agents), tuple(wakes))
+    return Swept(moved, tuple(lost_agents), tuple(passed_over), tuple(wakes))
 
 
 def settle_lost(ledger: SyncLedger, agent_id: str, lost: Iterable[LostAttempt], why: str) -> list[Wake]:

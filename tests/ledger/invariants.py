@@ -12,7 +12,7 @@ from itertools import pairwise
 from mindswarm_exec.identifiers import attempt_id, execution_of
 from mindswarm_exec.lifecycle import MOVES, NEWS_EVENTS, TASK_STATUS, WATCHED, Status
 from mindswarm_exec.models.options import DemandClass
-from mindswarm_exec.selection import Candidate, is_free, score, suits
+from mindswarm_exec.selection import Candidate, is_free, reaches, score, suits
 from mindswarm_exec.settings import Settings
 from tests.ledger.model import Model, Seen
 from tests.ledger.snapshot import Record, Snapshot
@@ -33,6 +33,9 @@ def check_all(snapshot: Snapshot, model: Model, settings: Settings) -> None:
     check_classes(snapshot, model)
     check_available(snapshot, model, settings)
     check_work_conserving(snapshot, model)
+    check_awake_and_asleep(snapshot, model)
+    check_nothing_waits_for_sleepers_only(snapshot, model)
+    check_sleep_events(snapshot, model)
     check_deadlines(snapshot)
     check_histories(snapshot, model)
     check_messages(snapshot, model)
@@ -196,6 +199,61 @@ def check_work_conserving(snapshot: Snapshot, model: Model) -> None:
         assert not idle, f"{list(lane)} wait for {class_id} while {idle} could take them"
 
 
+def is_up(record: Record) -> bool:
+    """Whether the agent takes work, now or when it has opened."""
+    return record["state"] in ("awake", "waking")
+
+
+def can_be_woken(record: Record) -> bool:
+    return record["state"] == "sleeping" and "passed_over" not in record
+
+
+def check_awake_and_asleep(snapshot: Snapshot, model: Model) -> None:
+    """Each class knows which of its suitable agents are awake or waking, and which of them work may wake, by rank.
+
+    Only who is awake takes work, and whoever is waking is waited for until a deadline.
+    """
+    agents = list(candidates(snapshot, model))
+    for class_id in snapshot.only("classes"):
+        demand = model.demands[class_id]
+        suitable = {agent.agent_id: agent for agent in agents if suits(demand, agent)}
+        up = {name for name in suitable if is_up(snapshot.agents[name])}
+        assert snapshot.families["awake"].get(class_id, set()) == up, class_id
+        ranks = {name: rest(agent, demand) for name, agent in suitable.items() if can_be_woken(snapshot.agents[name])}
+        assert snapshot.families["asleep"].get(class_id, {}) == ranks, class_id
+    for record in snapshot.agents.values():
+        assert record["accepts_work"] == "0" or record["state"] == "awake"
+    watched = {name.partition(":")[2] for name in snapshot.only("deadlines") if name.startswith("waking:")}
+    assert watched == {name for name, record in snapshot.agents.items() if record["state"] == "waking"}
+
+
+def rest(agent: Candidate, demand: DemandClass) -> int:
+    """A sleeper's rank: its success rate in millionths × 2^33 + how long unused."""
+    return int(agent.success_rate(demand.task_type) * 1e6 + 0.5) * 2**33 + (2**33 - 1 - agent.last_used)
+
+
+def check_nothing_waits_for_sleepers_only(snapshot: Snapshot, model: Model) -> None:
+    """Where work waits that no awake agent serves, one that could be woken is waking already."""
+    agents = list(candidates(snapshot, model))
+    for class_id, lane in snapshot.families["lane"].items():
+        demand = model.demands[class_id]
+        fit = [snapshot.agents[agent.agent_id] for agent in agents if suits(demand, agent) and reaches(demand, agent)]
+        assert any(map(is_up, fit)) or not any(map(can_be_woken, fit)), f"{list(lane)} wait for sleepers only"
+
+
+def check_sleep_events(snapshot: Snapshot, model: Model) -> None:
+    """An agent that went to sleep is said to do so once, until it is said to be woken or starts anew."""
+    for agent_id, types in model.agent_events.items():
+        slept = False
+        for event_type in types:
+            assert event_type != "agent.sleeping" or not slept, types
+            slept = event_type == "agent.sleeping" or (slept and event_type not in ENDS_OF_SLEEP)
+        assert slept == ("slept" in snapshot.agents.get(agent_id, {})), types
+
+
+ENDS_OF_SLEEP = ("agent.woken", "agent.registered", "agent.offline")
+
+
 def check_deadlines(snapshot: Snapshot) -> None:
     """The deadlines are those that are watched in each status, the earliest of each execution; and the leases."""
     expected: dict[str, float] = {}
@@ -204,7 +262,7 @@ def check_deadlines(snapshot: Snapshot) -> None:
         instants = [int(record[f"{name}_at_ms"]) for name in watched if f"{name}_at_ms" in record]
         if instants:
             expected[f"execution:{id}"] = min(instants)
-    found = dict(snapshot.only("deadlines"))
+    found = {name: at for name, at in snapshot.only("deadlines").items() if not name.startswith("waking:")}
     for agent_id, record in snapshot.agents.items():
         at = found.pop(f"agent:{agent_id}", None)
         assert at is not None, f"nobody watches the lease of {agent_id}"

@@ -11,8 +11,9 @@ from mindswarm_exec.ledger import operations
 from mindswarm_exec.ledger.replies import Absent, Done, Due, Fenced, LostAttempt, Refused
 from mindswarm_exec.lifecycle import Move, Status
 from mindswarm_exec.settings import Settings
-from tests.ledger.invariants import check_all
+from tests.ledger.invariants import check_all, is_up
 from tests.ledger.model import ModelAttempt
+from tests.ledger.snapshot import Record
 from tests.ledger.world import World
 
 #: Whether an operation is sent twice, as by a client whose first answer was lost.
@@ -23,6 +24,30 @@ one_of = st.integers(0, 10_000)
 
 def pick(members: list[Any], number: int) -> Any:
     return members[number % len(members)]
+
+
+STATE_EVENTS = {
+    "awake": "agent.woken",
+    "sleeping": "agent.sleeping",
+    "draining": "agent.draining",
+    "offline": "agent.offline",
+}
+
+
+def may_open(record: Record) -> bool:
+    """Whether the agent's process may open it: not against an operator's word."""
+    return is_up(record) or (record["state"] == "sleeping" and "passed_over" in record)
+
+
+def _becomes(state: str, has_slept: bool) -> tuple[str, ...]:
+    """The states that an agent may be in when it was told to be in `state`."""
+    match state:
+        case "awake":
+            return ("waking",) if has_slept else ("awake",)
+        case "sleeping":
+            return ("sleeping", "waking")  # work that waits for it alone wakes it again at once
+        case _:
+            return (state,)
 
 
 class Machine(RuleBasedStateMachine):
@@ -61,10 +86,11 @@ class Machine(RuleBasedStateMachine):
         return True
 
     def set_state(self, agent_id: str, state: str, twice: bool = False, by_operator: bool = False) -> None:
+        """An operator or the agent's own process says what it is to be; the answer is what it is then."""
         present = self.world.snapshot().agents.get(agent_id)
         incarnation = "" if by_operator else self.model.agents[agent_id].incarnation
         operation = operations.set_agent_state(
-            agent_id, incarnation, state, accepts_work=state == "awake", event=f"agent.{state}"
+            agent_id, incarnation, state, accepts_work=state == "awake", event=STATE_EVENTS[state]
         )
         reply = self.world.run(operation, twice)
         if present is None:
@@ -73,8 +99,12 @@ class Machine(RuleBasedStateMachine):
             assert reply == Refused("offline")
         elif not by_operator and present["incarnation"] != incarnation:
             assert reply == Fenced()
+        elif not by_operator and state == "awake" and not may_open(present):
+            assert reply == Refused(present["state"])
         else:
-            assert reply.status == state
+            after = self.world.state(agent_id)
+            assert reply.status == after
+            assert after in _becomes(state, by_operator and "slept" in present)
 
     def settle_what_was_lost(self) -> None:
         for agent_id, lost in self.lost:

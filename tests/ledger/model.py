@@ -93,5 +93,7 @@ class Model:
     zombies: set[tuple[str, str, str]] = field(default_factory=set)
     #: idempotency key → the execution that it stands for
     idempotency: dict[str, str] = field(default_factory=dict)
+    #: by agent: the types of its events, in order
+    agent_events: dict[str, list[str]] = field(default_factory=dict)
     #: stream ids in stream order, as (ms, number)
     event_ids: list[tuple[int, ...]] = field(default_factory=list)

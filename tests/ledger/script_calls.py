@@ -47,6 +47,8 @@ def named_calls() -> dict[str, Operation[Any]]:
         "set_agent_state": operations.set_agent_state(
             "agent_id", "incarnation", "state", accepts_work=True, event="event"
         ),
+        "sleep_if_idle": operations.sleep_if_idle("agent_id", "incarnation"),
+        "pass_over": operations.pass_over("agent_id", "incarnation"),
         "renew": operations.renew("agent_id", "incarnation"),
         "due": operations.due(most),
         "admit": operations.admit(id),

@@ -19,6 +19,8 @@ _READS: dict[str, tuple[Any, ...]] = {
     "class": ("GET",),
     "suitable": ("SMEMBERS",),
     "available": ("ZRANGE", 0, -1, "WITHSCORES"),
+    "awake": ("SMEMBERS",),
+    "asleep": ("ZRANGE", 0, -1, "WITHSCORES"),
     "agents": ("ZRANGE", 0, -1, "WITHSCORES"),
     "agent": ("HGETALL",),
     "serves": ("SMEMBERS",),

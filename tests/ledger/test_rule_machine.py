@@ -16,11 +16,12 @@ from hypothesis.stateful import initialize, precondition, rule, run_state_machin
 
 from mindswarm_exec.identifiers import attempt_id, new_nonce
 from mindswarm_exec.ledger import operations
-from mindswarm_exec.ledger.replies import Absent, DueExecution, Expired, Fenced, Offline, Renewed, Settled
+from mindswarm_exec.ledger.replies import Absent, Done, DueExecution, Expired, Fenced, Offline, Renewed, Settled
 from mindswarm_exec.lifecycle import MOVES, PENDING, QUEUED, RUNNING, Move
 from mindswarm_exec.service.sweeps import step_for
 from tests.ledger import drawing
 from tests.ledger.machine import Machine, one_of, pick, twice
+from tests.ledger.rules_of_sleep import Sleepers
 from tests.ledger.rules_of_work import Submitters, Workers
 from tests.ledger.world import RETENTION_MS
 
@@ -60,8 +61,9 @@ class Agents(Machine):
         if what == "start" or agent_id not in self.model.agents:
             self.register(agent_id, profile, slots, prompt=flag)
         else:
-            # an operator says it, or the process; that it goes, only the process
-            self.set_state(agent_id, what, twice, by_operator=flag and what != "offline")
+            # an operator says it, or the process; that it sleeps, only the operator; that it goes, only the process
+            by_operator = what == "sleeping" or (flag and what != "offline")
+            self.set_state(agent_id, what, twice, by_operator=by_operator)
 
     def register(self, agent_id: str, profile: dict[str, Any], slots: int, prompt: bool) -> None:
         """A new process starts; a prompt one settles what the earlier one lost, and opens."""
@@ -105,12 +107,24 @@ class Sweeps(Machine):
         due, self.found = self.found, None
         assert due is not None
         for agent_id in due.agents:
+            self.pass_over(agent_id)
             reply = self.world.expire_lease(agent_id)
             if isinstance(reply, Offline):
                 self.lost += [(agent_id, one) for one in reply.lost]
         for found in due.executions:
             if (operation := step_for(found, due.now_ms)) is not None:
                 self.act_on(found, operation)
+
+    def pass_over(self, agent_id: str) -> None:
+        """As a sweep does: whoever was to wake and did not sleeps on; all others stay as they are."""
+        before = self.world.snapshot().agents.get(agent_id)
+        reply = self.world.run(operations.pass_over(agent_id))
+        if isinstance(reply, Done):
+            assert before is not None
+            assert before["state"] == "waking"
+            assert self.world.state(agent_id) == "sleeping"
+        else:
+            assert self.world.snapshot().agents.get(agent_id) == before
 
     def act_on(self, found: DueExecution, operation: Any) -> None:
         live = self.world.snapshot().is_live(found.execution_id, found.nonce)
@@ -191,7 +205,7 @@ class StaleActors(Machine):
         assert self.world.snapshot().families["agent"].get(agent_id) == before
 
 
-class LedgerMachine(Submitters, Workers, Agents, Sweeps, StaleActors):
+class LedgerMachine(Submitters, Workers, Agents, Sleepers, Sweeps, StaleActors):
     """Each rule is one actor doing one thing."""
 
 

@@ -104,6 +104,19 @@ def _(world: World) -> Operation[Any]:
     return operations.set_agent_state("ant", "", "draining", accepts_work=False, event="agent.draining")
 
 
+@calls("sleep_if_idle")
+def _(world: World) -> Operation[Any]:
+    return operations.sleep_if_idle("ant", world.model.agents["ant"].incarnation)
+
+
+@calls("pass_over", Refused("sleeping"))
+def _(world: World) -> Operation[Any]:
+    world.sleep("ant")
+    submitted(world)
+    world.advance(31)
+    return operations.pass_over("ant")
+
+
 @calls("renew")
 def _(world: World) -> Operation[Any]:
     world.running(submitted(world))
@@ -163,6 +176,18 @@ def _(world: World) -> Operation[Any]:
 def _(world: World) -> Operation[Any]:
     world.run(operations.put_task("task", "create", "task.created", "{}", "default", {"title": "a"}))
     return operations.put_task("task", "update", "task.updated", "{}", "default", {"title": "b"})
+
+
+@pytest.mark.parametrize("state", ["sleeping", "awake"])
+def test_an_operators_word_to_a_sleeper_that_work_wakes_may_come_twice(state: str, world: World) -> None:
+    world.open_agent()
+    world.submit("t", PLAIN)
+    world.sleep_by_hand("ant")
+    assert world.state("ant") == "waking"
+    operation = operations.set_agent_state("ant", "", state, accepts_work=state == "awake", event="agent.sleeping")
+    before = world.ledger.client.xlen(world.ledger.keys.of("events"))
+    assert world.run(operation, twice=True) == Done("waking")
+    assert world.ledger.client.xlen(world.ledger.keys.of("events")) == before
 
 
 @pytest.mark.parametrize("script", SCRIPT_NAMES)

@@ -88,6 +88,8 @@ class World:
         for event_id, fields in self.ledger.client.xrange(self.ledger.keys.of("events"), self._cursor):
             self._cursor = f"({event_id}"
             self.model.event_ids.append(tuple(map(int, event_id.split("-"))))
+            if fields["type"].startswith("agent."):
+                self.model.agent_events.setdefault(fields["agent_id"], []).append(fields["type"])
             if fields["seq"] != "0":
                 seen = Seen(event_id, int(fields["seq"]), fields["type"], fields["data"])
                 self.model.executions[fields["execution_id"]].events.append(seen)
@@ -205,6 +207,27 @@ class World:
         agent = self.model.agents[agent_id]
         self.run(operations.set_agent_state(agent_id, agent.incarnation, "awake", accepts_work=True))
         return agent
+
+    def state(self, agent_id: str) -> str:
+        return self.snapshot().agents[agent_id]["state"]
+
+    def sleep(self, agent_id: str) -> Any:
+        """The agent goes to sleep by its own wish, if the ledger lets it."""
+        return self.run(operations.sleep_if_idle(agent_id, self.model.agents[agent_id].incarnation))
+
+    def open_again(self, agent_id: str) -> Any:
+        """The agent's process opens it, as it does when its hooks have run."""
+        incarnation = self.model.agents[agent_id].incarnation
+        operation = operations.set_agent_state(agent_id, incarnation, "awake", accepts_work=True, event="agent.woken")
+        return self.run(operation)
+
+    def sleep_by_hand(self, agent_id: str) -> Any:
+        return self.run(
+            operations.set_agent_state(agent_id, "", "sleeping", accepts_work=False, event="agent.sleeping")
+        )
+
+    def wake_by_hand(self, agent_id: str) -> Any:
+        return self.run(operations.set_agent_state(agent_id, "", "awake", accepts_work=True, event="agent.woken"))
 
     def register(self, agent_id: str, profile: dict[str, Any], max_concurrent: int) -> Sequence[LostAttempt]:
         """Start a new process of the agent. What an earlier one held is returned, still to be settled."""

@@ -9,7 +9,7 @@ call('SET', key('swept_at'), ms(NOW))
 local agents, executions = {}, {}
 for _, member in ipairs(call('ZRANGE', key('deadlines'), '-inf', ms(NOW), 'BYSCORE', 'LIMIT', 0, ARGV[1])) do
   local kind, id = string.match(member, '^(%a+):(.*)$')
-  if kind == 'agent' then
+  if kind == 'agent' or kind == 'waking' then
     agents[#agents + 1] = id
   else
     local facts = call('HMGET', key('execution', id), 'status', 'nonce', 'attempt', 'agent_id', 'failed_attempts',

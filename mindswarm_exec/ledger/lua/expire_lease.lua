@@ -16,9 +16,10 @@ if tonumber(expires) > NOW then
   call('ZADD', key('deadlines'), expires, member)
   return { 'alive' }
 end
-call('HSET', record, 'state', 'offline', 'accepts_work', '0', 'incarnation', '')
+call('HSET', record, 'incarnation', '')
 if state ~= 'offline' then
-  refresh(load_agent(agent_id))
+  if state == 'waking' then rouse_another(agent_id) end
+  take_state(agent_id, 'offline', '0')
   append_for_agent('agent.offline', agent_id, '{"reason":"lease_expired"}')
 end
 local lost = lost_with(agent_id)

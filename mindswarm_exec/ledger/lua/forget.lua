@@ -21,7 +21,8 @@ for _, class_id in ipairs(call('ZRANGE', key('classes'), '-inf', before, 'BYSCOR
     for _, agent_id in ipairs(call('SMEMBERS', key('suitable', class_id))) do
       call('SREM', key('serves', agent_id), class_id)
     end
-    call('DEL', key('class', class_id), key('suitable', class_id), key('available', class_id))
+    call('DEL', key('class', class_id), key('suitable', class_id), key('available', class_id),
+      key('awake', class_id), key('asleep', class_id))
     call('ZREM', key('classes'), class_id)
   end
 end

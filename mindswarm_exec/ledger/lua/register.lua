@@ -13,11 +13,16 @@ local record = key('agent', agent_id)
 local known = call('HGET', record, 'incarnation')
 if known ~= incarnation then
   call('ZADD', key('agents'), 'NX', ms(NOW), agent_id)
-  for _, class_id in ipairs(call('SMEMBERS', key('serves', agent_id))) do
+  local served = call('SMEMBERS', key('serves', agent_id))
+  for _, class_id in ipairs(served) do
     call('SREM', key('suitable', class_id), agent_id)
+    call('SREM', key('awake', class_id), agent_id)
+    call('ZREM', key('asleep', class_id), agent_id)
     call('ZREM', key('available', class_id), agent_id)
   end
   call('DEL', key('serves', agent_id))
+  call('HDEL', record, 'slept', 'passed_over')
+  call('ZREM', key('deadlines'), 'waking:' .. agent_id)
   call('HSET', record, 'incarnation', incarnation, 'profile', profile, 'accepts_work', '0', 'state', 'awake',
     'registered_at_ms', ms(NOW), 'lease_expires_at_ms', ms(NOW + LEASE_MS), unpack(ARGV, 4))
   call('ZADD', key('deadlines'), ms(NOW + LEASE_MS), 'agent:' .. agent_id)
@@ -25,6 +30,9 @@ if known ~= incarnation then
   for _, class_id in ipairs(call('ZRANGE', key('classes'), 0, -1)) do
     local demand = call('GET', key('class', class_id))
     if demand and suits(cjson.decode(demand), agent_id, decoded) then link(class_id, agent) end
+  end
+  for _, class_id in ipairs(served) do -- it may no longer serve them: then a sleeper may have to
+    if call('EXISTS', key('lane', class_id)) == 1 then rouse(class_id) end
   end
   if known then call('PUBLISH', key('control', agent_id), 'fenced ' .. incarnation) end
   append_for_agent('agent.registered', agent_id, '{"incarnation":"' .. incarnation .. '"}')

@@ -1,4 +1,5 @@
---[[ renew.lua: an agent's heartbeat. Extends its lease; tells it what the ledger holds it to.
+--[[ renew.lua: an agent's heartbeat. Extends its lease; tells it what the ledger holds it to,
+  and its state: a wish to sleep, to wake or to drain whose message was lost.
   KEYS  1 prefix
   ARGV  1 agent_id · 2 incarnation
   REPLY {"ok", ms since the latest sweep:int, state, {attempt id, nonce, status, intent or "", …}}

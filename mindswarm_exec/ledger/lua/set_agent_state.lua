@@ -1,26 +1,40 @@
---[[ set_agent_state.lua: open an agent for work, or close it.
+--[[ set_agent_state.lua: open an agent for work, or close it; let an operator wake one that sleeps.
   KEYS  1 prefix
   ARGV  1 entropy · 2 agent_id · 3 incarnation, or "" by an operator · 4 state · 5 "1" if it accepts work
         6 event or ""
-  REPLY {"ok", state, wakes} · {"absent"} · {"fenced"} · {"refused", state}
+  REPLY {"ok", state it is in now, wakes} · {"absent"} · {"fenced"} · {"refused", state}
   EMITS the event, if the state changed; execution.released for what it gives back
         execution.queued for what it takes up, or for what another agent takes up
-  Closing gives back at once what was queued for it and is not yet claimed: nothing is lost by it.
+  Closing gives back at once what was queued for it and is not yet claimed: nothing is lost by it. Work that only
+  sleepers could serve then wakes one, perhaps this agent.
+  What has slept opens by its own word alone, after its hooks: for an operator it is waking until then. An agent does
+  not open against the word of an operator.
   TWICE the state is the same: no second event ]]
 local entropy, agent_id, incarnation, state, accepts, event = unpack(ARGV)
-local record = key('agent', agent_id)
-local known, present = unpack(call('HMGET', record, 'incarnation', 'state'))
+local record, control = key('agent', agent_id), key('control', agent_id)
+local known, present, slept, passed_over = unpack(call('HMGET', record, 'incarnation', 'state', 'slept', 'passed_over'))
+local by_operator, opens = incarnation == '', accepts == '1'
 if not known then return { 'absent' } end
-if incarnation ~= '' and incarnation ~= known then return { 'fenced' } end
-if incarnation == '' and present == 'offline' then return { 'refused', present } end
-if incarnation ~= '' then SOURCE = 'agent:' .. agent_id else SOURCE = 'client' end
-call('HSET', record, 'state', state, 'accepts_work', accepts)
-if present ~= state and event ~= '' then append_for_agent(event, agent_id) end
-if accepts == '1' then
+if not by_operator and incarnation ~= known then return { 'fenced' } end
+if by_operator and present == 'offline' then return { 'refused', present } end
+local may_open = present == 'awake' or present == 'waking' or present == 'sleeping' and passed_over
+if opens and not by_operator and not may_open then return { 'refused', present } end
+SOURCE = by_operator and 'client' or 'agent:' .. agent_id
+if opens and by_operator and slept then
+  call('HDEL', record, 'passed_over')
+  if present ~= 'waking' then take_state(agent_id, 'waking', '0') end
+  call('PUBLISH', control, 'waking ' .. agent_id)
+  return { 'ok', 'waking', WAKES }
+end
+if present ~= state and event ~= '' and not (slept and state == 'sleeping') then append_for_agent(event, agent_id) end
+if by_operator then call('PUBLISH', control, state .. ' ' .. agent_id) end
+if state == 'sleeping' then call('HSET', record, 'slept', '1') end
+if present == 'waking' and not opens then rouse_another(agent_id) end
+take_state(agent_id, state, accepts)
+if opens then
   fill(load_agent(agent_id), entropy)
   return { 'ok', state, WAKES }
 end
-refresh(load_agent(agent_id))
 local held = call('HGETALL', key('held', agent_id))
 for i = 1, #held, 2 do
   local x = load(string.match(held[i], '^[^.]+'))
@@ -33,5 +47,4 @@ for i = 1, #held, 2 do
     enter(x, entropy)
   end
 end
-if incarnation == '' then call('PUBLISH', key('control', agent_id), state .. ' ' .. agent_id) end
-return { 'ok', state, WAKES }
+return { 'ok', call('HGET', record, 'state'), WAKES }

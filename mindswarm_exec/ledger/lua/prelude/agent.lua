@@ -1,4 +1,4 @@
--- agent.lua: agents, what they suit, and the sets of those that are free
+-- agent.lua: agents, what they suit, the sets of those that are free, awake and asleep, and whom work wakes
 
 -- suits(demand, agent_id, profile) -> does the agent, as registered, meet the demand? Mirrors selection.suits
 local function meets(constraint, value)
@@ -46,10 +46,12 @@ local LRU = 34359738368 -- 2^35: a packed score is whole hundredths of points ×
 -- load_agent(id) -> the agent as a table, or nil
 local function load_agent(id)
   local values = call('HMGET', key('agent', id), 'accepts_work', 'max_concurrent', 'last_used', 'wake_queue',
-    'wake_message')
+    'wake_message', 'state', 'passed_over')
   if not values[2] then return nil end
+  local state = values[6]
   return { id = id, accepts_work = values[1] == '1', max_concurrent = tonumber(values[2]),
-    last_used = tonumber(values[3]) or 0, wake_queue = values[4], wake_message = values[5],
+    last_used = tonumber(values[3]) or 0, wake_queue = values[4], wake_message = values[5], state = state,
+    is_up = state == 'awake' or state == 'waking', can_be_woken = state == 'sleeping' and not values[7],
     load = call('HLEN', key('held', id)) }
 end
 
@@ -78,26 +80,94 @@ local function success_rate(agent_id, task_type)
   return tonumber(call('HGET', key('success', agent_id), task_type)) or 1
 end
 
--- offer(agent, class id): enter the agent into the class's available set, or take it out
+-- offer(agent, class id) -> does the agent serve the class, now or soon? Enters it into the sets of the class where
+-- its load and success rate count: `available`, and for a sleeper `asleep`
 local function offer(agent, class_id)
   local task_type, least = demand_of(class_id)
   local rate = success_rate(agent.id, task_type)
-  if is_free(agent) and (not least or rate >= least) then
+  local reaches = not least or rate >= least
+  if reaches and is_free(agent) then
     call('ZADD', key('available', class_id), ms(packed(agent, rate)), agent.id)
   else
     call('ZREM', key('available', class_id), agent.id)
   end
+  if agent.can_be_woken then -- the highest rate first, then the one longest unused
+    local unused = 8589934591 - agent.last_used % 8589934592 -- 2^33: beside a rate in millionths it fits a double
+    local score = math.floor(rate * 1000000 + 0.5) * 8589934592 + unused
+    call('ZADD', key('asleep', class_id), ms(score), agent.id)
+  end
+  return reaches and agent.is_up
 end
 
--- refresh(agent): after any change of its load, state or success rates
+-- rouse(class id, is_urgent): work waits in the class: wake its best sleeper if only sleepers could serve it and none
+-- of them is waking already, or in any case if the work is urgent. Mirrors selection.choose_sleeper
+local function rouse(class_id, is_urgent)
+  local task_type, least = demand_of(class_id)
+  local awake = key('awake', class_id)
+  if not is_urgent and not least and call('SCARD', awake) > 0 then return end
+  local best = call('ZRANGE', key('asleep', class_id), 0, 0, 'REV')[1]
+  if not best or least and success_rate(best, task_type) < least then return end
+  if not is_urgent and least then
+    for _, agent_id in ipairs(call('SMEMBERS', awake)) do
+      if success_rate(agent_id, task_type) >= least then return end
+    end
+  end
+  call('HSET', key('agent', best), 'state', 'waking')
+  call('ZADD', key('deadlines'), ms(NOW + WAKE_MS), 'waking:' .. best)
+  for _, served in ipairs(call('SMEMBERS', key('serves', best))) do
+    call('ZREM', key('asleep', served), best)
+    call('SADD', key('awake', served), best)
+  end
+  call('PUBLISH', key('control', best), 'waking ' .. best)
+end
+
+-- refresh(agent): after any change of its load, state or success rates. Where it no longer serves a class whose lane
+-- is not empty, a sleeper may have to
 local function refresh(agent)
-  for _, class_id in ipairs(call('SMEMBERS', key('serves', agent.id))) do offer(agent, class_id) end
+  local unserved = {}
+  for _, class_id in ipairs(call('SMEMBERS', key('serves', agent.id))) do
+    if not offer(agent, class_id) then unserved[#unserved + 1] = class_id end
+  end
+  for _, class_id in ipairs(unserved) do
+    if call('EXISTS', key('lane', class_id)) == 1 then rouse(class_id) end
+  end
 end
 
--- link(class id, demand, agent): note that the agent meets the demand
+-- take_state(id, state, accepts): the agent is in this state from now on, in its record and in the sets of its classes
+local function take_state(id, state, accepts)
+  call('HSET', key('agent', id), 'state', state, 'accepts_work', accepts)
+  if state == 'awake' or state == 'offline' then call('HDEL', key('agent', id), 'slept', 'passed_over') end
+  if state == 'waking' then
+    call('ZADD', key('deadlines'), ms(NOW + WAKE_MS), 'waking:' .. id)
+  else
+    call('ZREM', key('deadlines'), 'waking:' .. id)
+  end
+  local agent = load_agent(id)
+  for _, class_id in ipairs(call('SMEMBERS', key('serves', id))) do
+    call(agent.is_up and 'SADD' or 'SREM', key('awake', class_id), id)
+    if not agent.can_be_woken then call('ZREM', key('asleep', class_id), id) end
+  end
+  refresh(agent)
+end
+
+-- rouse_another(id): an agent did not wake: where urgent work still waits that it was to serve, the next best is woken.
+-- Among much that waits only the first few are looked at; whoever takes those takes the others after them
+local function rouse_another(id)
+  for _, class_id in ipairs(call('SMEMBERS', key('serves', id))) do
+    for _, waiting in ipairs(call('ZRANGE', key('lane', class_id), 0, 31)) do
+      if (tonumber(call('HGET', key('execution', waiting), 'priority')) or 0) >= WAKE_PRIORITY then
+        rouse(class_id, true)
+        break
+      end
+    end
+  end
+end
+
+-- link(class id, agent): note that the agent meets the demand
 local function link(class_id, agent)
   call('SADD', key('suitable', class_id), agent.id)
   call('SADD', key('serves', agent.id), class_id)
+  if agent.is_up then call('SADD', key('awake', class_id), agent.id) end
   offer(agent, class_id)
 end
 

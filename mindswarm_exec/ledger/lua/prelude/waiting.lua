@@ -47,6 +47,7 @@ local function enter(x, entropy)
   count_depth(x, 1)
   set(x, 'place', 'lane')
   save(x)
+  rouse(x.class_id, tonumber(x.priority) >= WAKE_PRIORITY)
 end
 
 -- leave(x): take a pending x out of wherever it waits
