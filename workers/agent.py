@@ -28,6 +28,7 @@ from workers.consumer import end_within, harden
 from workers.engine import UnifiedTaskEngine
 from workers.membership import Membership
 from workers.outcome import Outcome
+from workers.rest import StartFailed
 from workers.wake_message import render, wakes
 
 log = logging.getLogger(__name__)
@@ -36,8 +37,9 @@ log = logging.getLogger(__name__)
 FORCED_THREADS = 32
 #: Celery has this long to stop once the work is done.
 CELERY_STOP_SECONDS = 3.0
-#: Exit codes of an agent: handlers had to be abandoned at the end of the grace; its name was taken.
-EXIT_ABANDONED, EXIT_FENCED = 75, 76
+#: Exit codes of an agent: an on_start hook failed; handlers had to be abandoned at the end of the grace; its name was
+#: taken.
+EXIT_START_FAILED, EXIT_ABANDONED, EXIT_FENCED = 70, 75, 76
 
 
 class FlowerEvents:
@@ -101,6 +103,7 @@ class AgentProcess:
         )
         direct = broker_is_ledger(settings, self.url)
         self.membership = Membership(
+            agent,
             self.profile,
             self.engine,
             self.ledger,
@@ -148,8 +151,16 @@ class AgentProcess:
     def started(self, worker: WorkController) -> None:
         self._pool = worker.pool
         self.engine.start()
+        self._prepare()
         self.events.attach(worker)
         self.membership.join()
+
+    def _prepare(self) -> None:
+        try:
+            self.membership.prepare()
+        except StartFailed as error:
+            log.critical("%s", error, exc_info=error.__cause__, extra={"action": "start"})
+            os._exit(EXIT_START_FAILED)  # nothing is registered and nothing runs: there is nothing to wait for
 
     def stopped(self) -> None:
         """Last step of the worker's stop: wait for the drain, which bounds itself by the grace."""

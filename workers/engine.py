@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 from pydantic_core import from_json
 
-from mindswarm_exec.agent import Agent, Handler, InvalidPayload
+from mindswarm_exec.agent import Agent, Handler, Hook, InvalidPayload
 from mindswarm_exec.context import ExecutionCancelled, ExecutionContext, SafePointReached, SyncExecutionContext
 from mindswarm_exec.errors import LedgerUnavailable, PayloadTooLarge
 from mindswarm_exec.identifiers import new_nonce
@@ -81,6 +81,8 @@ class UnifiedTaskEngine:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopped = threading.Event()
         self.is_draining = False
+        #: the monotonic instant since which nothing runs, None while something does
+        self.idle_since: float | None = time.monotonic()
 
     # --- the pipeline ------------------------------------------------------------------------------------
 
@@ -191,9 +193,23 @@ class UnifiedTaskEngine:
     def start(self) -> None:
         """Start the event loop and the attendant that enforces clocks and sends held-back progress."""
         if any(handler.isolation == "async" for handler in self._handlers.values()):
-            self._loop = asyncio.new_event_loop()
-            threading.Thread(target=self._loop.run_forever, name="handlers", daemon=True).start()
+            self._start_loop()
         threading.Thread(target=self._attend, name="attendant", daemon=True).start()
+
+    def _start_loop(self) -> asyncio.AbstractEventLoop:
+        self._loop = asyncio.new_event_loop()
+        threading.Thread(target=self._loop.run_forever, name="handlers", daemon=True).start()
+        return self._loop
+
+    def run_hook(self, hook: Hook) -> None:
+        """Run a hook of the agent to its end: on this thread, or on the handlers' loop if it is async.
+
+        Never called by two threads at once. Raises what the hook raises.
+        """
+        awaitable = hook()
+        if awaitable is not None:
+            loop = self._loop or self._start_loop()
+            asyncio.run_coroutine_threadsafe(_contained(awaitable), loop).result()
 
     def stop(self) -> None:
         """End the attendant and the loop; patience with an absent ledger ends too."""
@@ -241,6 +257,7 @@ class UnifiedTaskEngine:
             self._observer.began(running.held)
         with self._changed:
             self._running[running.held.id] = running
+            self.idle_since = None
             self._changed.notify_all()
         if self.is_draining:
             running.wish_for(Wish.HAND_BACK)
@@ -248,6 +265,8 @@ class UnifiedTaskEngine:
     def _leave(self, running: RunningAttempt) -> None:
         with self._changed:
             self._running.pop(running.held.id, None)
+            if not self._running:
+                self.idle_since = time.monotonic()
             self._changed.notify_all()
 
     def _patiently(self, call: Callable[[], Any]) -> Any:

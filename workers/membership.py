@@ -11,18 +11,21 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from redis import exceptions
 
+from mindswarm_exec.agent import Agent
 from mindswarm_exec.errors import LedgerUnavailable
 from mindswarm_exec.identifiers import attempt_id, new_nonce
 from mindswarm_exec.ledger import operations
 from mindswarm_exec.ledger.faces import SyncLedger
-from mindswarm_exec.ledger.operations import Settlement
+from mindswarm_exec.ledger.operations import Operation, Settlement
 from mindswarm_exec.ledger.replies import (
+    Absent,
     Attempt,
     Done,
     Expired,
     Fenced,
     HeldAttempt,
     LostAttempt,
+    Refused,
     Renewed,
     Settled,
     Wake,
@@ -33,6 +36,7 @@ from mindswarm_exec.service.sweeps import SILENT_PERIODS, settle_lost, sweep
 from mindswarm_exec.settings import Settings
 from workers.attempt import RunningAttempt, Wish
 from workers.engine import UnifiedTaskEngine
+from workers.rest import Rest
 from workers.wake_message import WakeMessage
 
 log = logging.getLogger(__name__)
@@ -43,12 +47,14 @@ WISHES = {"pause": Wish.PAUSE, "cancel": Wish.CANCEL}
 class Membership:
     """Keeps one agent registered for the life of its process.
 
-    Three threads at most: the lease (renews, reconciles, sweeps if nobody else does), the control listener, and
-    at the end the drain. `on_fenced` is called when another process has taken the name.
+    Four threads at most: the lease (renews, reconciles, sweeps if nobody else does), the control listener, the rest
+    (sleeps and wakes), and at the end the drain. `on_fenced` is called when another process has taken the name,
+    `on_sleep` each time the agent goes to sleep, after its own hooks.
     """
 
     def __init__(
         self,
+        agent: Agent,
         profile: AgentProfile,
         engine: UnifiedTaskEngine,
         ledger: SyncLedger,
@@ -56,6 +62,7 @@ class Membership:
         wake: WakeMessage | None,
         on_fenced: Callable[[], None],
         publish: Callable[[Sequence[Wake]], None] = lambda wakes: None,
+        on_sleep: Callable[[], None] = lambda: None,
     ) -> None:
         self._profile = profile
         self._engine = engine
@@ -69,8 +76,14 @@ class Membership:
         self._incarnation = new_nonce()
         self._leaving = threading.Event()
         self._unknown: set[str] = set()
+        after = agent.sleep_after_seconds or settings.sleep_after_seconds
+        self._rest = Rest(agent, engine, self, after, on_sleep)
 
     # --- joining -----------------------------------------------------------------------------------------
+
+    def prepare(self) -> None:
+        """Run the agent's `on_start` hooks, before it joins. Raises StartFailed."""
+        self._rest.prepare()
 
     def join(self) -> None:
         """Register, settle what an earlier process of this name lost, and open for work.
@@ -80,6 +93,7 @@ class Membership:
         self._stand()
         threading.Thread(target=self._keep_lease, name="lease", daemon=True).start()
         threading.Thread(target=self._listen, name="control", daemon=True).start()
+        self._rest.start()
 
     def _register(self) -> None:
         profile = self._profile
@@ -100,19 +114,39 @@ class Membership:
         )
         why = "a newer process of its agent took over"
         self._publish(settle_lost(self._ledger, profile.agent_id, registered.lost, why))
-        if not self._engine.is_draining:
-            self._set_state("awake", accepts_work=True)
+        if self._rest.is_asleep:  # a process that was frozen in its sleep sleeps on, unless work waits for it
+            state = self.sleep()
+            self._rest.tell("waking" if state == "awake" else state)
+        elif not self._engine.is_draining:
+            self._rest.tell(self.open())
         self._is_registered = True
-        log.info("the agent is open for work", extra={"action": "register", "agent_id": profile.agent_id})
+        log.info("the agent is registered", extra={"action": "register", "agent_id": profile.agent_id})
 
-    def _set_state(self, state: str, *, accepts_work: bool, event: str = "") -> None:
-        reply = self._ledger.run(
-            operations.set_agent_state(
-                self._profile.agent_id, self._incarnation, state, accepts_work=accepts_work, event=event
-            )
+    # --- the states it takes -----------------------------------------------------------------------------
+
+    def open(self) -> str:
+        """Open for work, unless an operator or another process is against it; the state it is in then."""
+        return self._set_state("awake", accepts_work=True, event="agent.woken")
+
+    def sleep(self) -> str:
+        """Go to sleep if nothing is held; the state it is in then."""
+        return self._ask(operations.sleep_if_idle(self._profile.agent_id, self._incarnation))
+
+    def sleep_on(self) -> str:
+        """It was to wake and cannot: work is to wake another; the state it is in then."""
+        return self._ask(operations.pass_over(self._profile.agent_id, self._incarnation))
+
+    def _set_state(self, state: str, *, accepts_work: bool, event: str = "") -> str:
+        agent_id = self._profile.agent_id
+        return self._ask(
+            operations.set_agent_state(agent_id, self._incarnation, state, accepts_work=accepts_work, event=event)
         )
+
+    def _ask(self, operation: Operation[Done | Absent | Fenced | Refused]) -> str:
+        reply = self._ledger.run(operation)
         if isinstance(reply, Done):
             self._publish(reply.wakes)
+        return reply.status if isinstance(reply, Done | Refused) else "offline"
 
     # --- the lease ---------------------------------------------------------------------------------------
 
@@ -139,7 +173,8 @@ class Membership:
         before = self._engine.running()
         reply = self._ledger.run(operations.renew(self._profile.agent_id, self._incarnation))
         match reply:
-            case Renewed(sweep_age_ms=age, held=held):
+            case Renewed(sweep_age_ms=age, state=state, held=held):
+                self._rest.tell(state)
                 self._reconcile(before, held)
                 if age > SILENT_PERIODS * self._settings.sweep_seconds * 1000:
                     self._publish(sweep(self._ledger).wakes)
@@ -216,7 +251,10 @@ class Membership:
             self._engine.wish(subject, WISHES[verb])
         elif verb == "withdraw":
             self._engine.withdraw_pause(subject)
+        elif verb in ("sleeping", "waking", "awake"):
+            self._rest.tell(verb)
         elif verb == "draining":
+            self._rest.tell(verb)
             self._engine.wish_all(Wish.HAND_BACK)
         elif verb == "fenced" and subject != self._incarnation:
             self._stand()
@@ -230,6 +268,7 @@ class Membership:
         """
         deadline = time.monotonic() + grace_seconds
         self._engine.is_draining = True
+        self._rest.stop()
         with contextlib.suppress(LedgerUnavailable):
             self._set_state("draining", accepts_work=False, event="agent.draining")
         self._engine.wish_all(Wish.HAND_BACK)

@@ -23,6 +23,7 @@ STATUS_MARKS: dict[str, tuple[str, str]] = {
 AGENT_MARKS: dict[str, tuple[str, str]] = {
     "awake": ("●", "green"),
     "sleeping": ("☾", "blue"),
+    "waking": ("◐", "cyan"),
     "draining": ("▽", "yellow"),
     "offline": ("✘", "red"),
 }

@@ -75,7 +75,7 @@ def retry(remote: Remote, execution_id: str, priority: str | None, options: str 
 @_agent
 @remote
 def agent_sleep(remote: Remote, agent_id: str) -> None:
-    """Put an agent to sleep. High-priority work, or work that only it can do, wakes it."""
+    """Put an agent to sleep. Urgent work that finds nobody free wakes it, as does any that only it can do."""
     _answer_agent(remote, remote.call("agent.sleep", agent_id=agent_id))
 
 
@@ -117,6 +117,8 @@ def what_became_of(execution: Execution) -> str:
 def what_became_of_agent(agent: AgentRecord) -> str:
     """An agent after a control verb, in a sentence."""
     holds = f" and holds {len(agent.held)} executions" if agent.held else ""
+    if agent.state == "waking":
+        return f"agent '{agent.agent_id}' is waking{holds}; it takes work when its hooks have run."
     return f"agent '{agent.agent_id}' is {agent.state}{holds}."
 
 

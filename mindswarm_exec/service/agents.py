@@ -33,11 +33,15 @@ class AgentManager:
         return agent_record(facts)
 
     async def sleep(self, agent_id: str) -> AgentRecord:
-        """The agent takes no work until it is woken; what it runs goes on."""
+        """The agent takes no work until it is woken; what it runs goes on, and then its hooks run.
+
+        Work wakes it: urgent work that finds nobody free, and any that only sleepers can serve. If such work waits
+        for it already, the answer is `waking`.
+        """
         return await self._set(agent_id, "sleeping", accepts_work=False, event="agent.sleeping")
 
     async def wake(self, agent_id: str) -> AgentRecord:
-        """The agent takes work again, after sleep or a drain."""
+        """The agent takes work again: after a drain at once, after sleep when its hooks have run (`waking`)."""
         return await self._set(agent_id, "awake", accepts_work=True, event="agent.woken")
 
     async def drain(self, agent_id: str) -> AgentRecord:

@@ -75,11 +75,27 @@ async def _in_lane(ledger: AsyncLedger, fields: Record) -> WaitingFor:
         return WaitingFor(
             reason="agents_offline", detail=f"all agents that could serve it are offline or draining: {names}"
         )
-    if states <= {"offline", "draining", "sleeping"}:
-        return WaitingFor(reason="agents_asleep", detail=f"the agents that could serve it sleep: {names}")
+    if "awake" not in states:
+        return WaitingFor(reason="agents_asleep", detail=_waking(agents) or _asleep(agents))
     slots = sum(int(facts.record["max_concurrent"]) for facts in agents if facts.record["state"] == "awake")
     taken = sum(len(facts.held) for facts in agents if facts.record["state"] == "awake")
-    return WaitingFor(reason="agents_busy", detail=f"{taken} of {slots} slots of {names} are taken")
+    hint = f"; {_waking(agents)}" if _waking(agents) else ""
+    return WaitingFor(reason="agents_busy", detail=f"{taken} of {slots} slots of {names} are taken{hint}")
+
+
+def _waking(agents: list[AgentFacts]) -> str:
+    """Whom work has woken, or an operator, and who has not opened yet; empty if there is nobody."""
+    names = [f"agent '{facts.agent_id}' is waking" for facts in agents if facts.record["state"] == "waking"]
+    return ", ".join(names[:5])
+
+
+def _asleep(agents: list[AgentFacts]) -> str:
+    """Who sleeps. Work has woken them, and none opened in time; or their success rate is too low for it."""
+    sleepers = [facts for facts in agents if facts.record["state"] == "sleeping"]
+    names = ", ".join(facts.agent_id for facts in sleepers[:5]) + (" …" if len(sleepers) > 5 else "")
+    late = sum("passed_over" in facts.record for facts in sleepers)
+    hint = f"; {late} of them did not wake in time" if late else ""
+    return f"the agents that could serve it sleep: {names}{hint}"
 
 
 async def _nobody(ledger: AsyncLedger, fields: Record) -> WaitingFor:

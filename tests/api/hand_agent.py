@@ -22,13 +22,16 @@ class HandAgent:
         assert settings.redis_url is not None
         self.agent_id = agent_id
         self._ledger = SyncLedger(connect_sync(settings.redis_url, settings), settings)
-        incarnation = new_nonce()
+        self._incarnation = new_nonce()
         profile = {"task_types": [task_type], "capabilities": [], "labels": {}}
         fields: dict[str, str | int | float] = {"max_concurrent": 50, "handlers": json.dumps({task_type: {}})}
-        self._ledger.run(operations.register(agent_id, incarnation, json.dumps(profile), fields))
-        self._ledger.run(
-            operations.set_agent_state(agent_id, incarnation, "awake", accepts_work=True, event="agent.woken")
-        )
+        self._ledger.run(operations.register(agent_id, self._incarnation, json.dumps(profile), fields))
+        self.open()
+
+    def open(self) -> None:
+        """Take work, at first and when it was woken."""
+        name, event = self._incarnation, "agent.woken"
+        self._ledger.run(operations.set_agent_state(self.agent_id, name, "awake", accepts_work=True, event=event))
 
     def begin(self, execution_id: str) -> Attempt:
         """Claim the execution, as soon as it is queued for this agent."""

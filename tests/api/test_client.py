@@ -97,8 +97,9 @@ def test_an_execution_is_controlled_by_its_handle(client: ExecutionClient) -> No
 def test_everything_else_has_a_method(client: ExecutionClient, agent: HandAgent) -> None:
     handle = client.start("code.survey")
     assert [each.agent_id for each in client.agents()] == ["coder"]
-    assert client.sleep_agent("coder").state == "sleeping"
-    assert client.wake_agent("coder").state == "awake"
+    assert client.sleep_agent("coder").state == "waking", "work waits that only it can do"
+    assert client.wake_agent("coder").state == "waking"
+    agent.open()
     assert client.agent("coder").load == 1
     task = client.create_task("t", task_type="code.survey")
     assert client.update_task(task.task_id, title="u").title == "u"

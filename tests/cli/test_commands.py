@@ -113,7 +113,13 @@ def test_an_unknown_agent_is_exit_code_3_with_the_nearest_name(run: Run) -> None
 
 def test_an_agent_sleeps_and_wakes(run: Run) -> None:
     assert run("agent-sleep", "worker", "--json").document["state"] == "sleeping"
-    assert "'worker' is awake" in run("agent-wake", "worker").out
+    assert "'worker' is " in run("agent-wake", "worker").out
+    eventually(lambda: _says(run("agents").out, "awake"))
+    assert "'worker' is awake." in run("agent-wake", "worker").out
+
+
+def _says(said: str, words: str) -> None:
+    assert words in said
 
 
 def test_a_misspelt_task_type_waits_and_says_what_was_probably_meant(run: Run) -> None:

@@ -168,7 +168,7 @@ def run_on(agent: Agent, task_type: str, payload: Any, url: str, namespace: str)
     settings = Settings(namespace=namespace)
     ledger = SyncLedger(connect_sync(url, settings), settings)
     engine = UnifiedTaskEngine(agent, agent.name, ledger, settings)
-    membership = Membership(agent.profile(), engine, ledger, settings, None, lambda: None)
+    membership = Membership(agent, agent.profile(), engine, ledger, settings, None, lambda: None)
     engine.start()
     membership.join()
     try:
