@@ -8,6 +8,7 @@
     │   ├── UnknownAgent
     │   └── UnknownTask
     ├── MoveRefused                    the thing exists but its state forbids the move
+    │   └── AlreadyAnswered            ... because another answer came first; it counts
     ├── StaleAttempt                   another attempt has taken over; stop working on it
     ├── Unauthenticated                no valid API key; present one
     ├── Forbidden                      the key does not open this project
@@ -118,6 +119,13 @@ class MoveRefused(MindSwarmError):
 
     code = "move_refused"
     rpc_code = -32005
+
+
+class AlreadyAnswered(MoveRefused):
+    """Another answer to the question came first. Nothing was changed."""
+
+    code = "already_answered"
+    rpc_code = -32015
 
 
 class StaleAttempt(MindSwarmError):

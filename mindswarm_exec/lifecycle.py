@@ -71,6 +71,9 @@ RESUME   = Move("resume",   (PAUSED,),                           PENDING,   "exe
 CANCEL   = Move("cancel",   (PENDING, QUEUED, RUNNING, PAUSED),  CANCELLED, "execution.cancelled",       False)  # anyone; the agent while it runs
 TIME_OUT = Move("time_out", (PENDING, QUEUED, RUNNING, PAUSED),  TIMED_OUT, "execution.timed_out",       False)  # the agent or a sweep
 RETRY    = Move("retry",    (FAILED, CANCELLED, TIMED_OUT),      PENDING,   "execution.retry_scheduled", False)  # anyone
+FREEZE   = Move("freeze",   (RUNNING,),                          PAUSED,    "execution.paused",          True)   # the agent: a process stopped in place
+THAW     = Move("thaw",     (PAUSED,),                           RUNNING,   "execution.resumed",         False)  # anyone, while its process is frozen
+STRAND   = Move("strand",   (PAUSED,),                           PAUSED,    "execution.released",        True)   # a sweep, an agent draining: the frozen process is gone
 # fmt: on
 
 MOVES = (
@@ -87,6 +90,9 @@ MOVES = (
     CANCEL,
     TIME_OUT,
     RETRY,
+    FREEZE,
+    THAW,
+    STRAND,
 )
 
 #: Events of an execution that are no moves: they carry news of an attempt, or a wish not yet obeyed.
@@ -96,6 +102,7 @@ NEWS_EVENTS = (
     "execution.checkpoint",
     "execution.pause_requested",
     "execution.cancel_requested",
+    "execution.budget",
 )
 
 #: The deadlines that are watched in each state. Their instants are the fields `<name>_at_ms` of an
@@ -103,7 +110,8 @@ NEWS_EVENTS = (
 WATCHED: dict[Status, tuple[str, ...]] = {
     PENDING: ("eligible", "queue_timeout"),
     QUEUED: ("delivery", "queue_timeout"),
-    RUNNING: ("timeout", "stall"),
+    RUNNING: ("timeout", "stall", "pause_ack", "cancel_grace"),
+    PAUSED: ("cancel_grace",),  # of a frozen process that has been told to end
 }
 
 #: The status that a task takes when its latest execution reaches a state.
@@ -137,6 +145,9 @@ class OutcomeKind(StrEnum):
     CANCELLED = "cancelled_by"
     PAUSED = "paused"
     HANDED_BACK = "handed_back"  # the agent drains; costs no attempt
+    DEFERRED = "retry_after"  # the handler asked to be tried again later
+    LIMITED = "limit"  # a resource limit ended it; its failure names which
+    DIED = "process_died"  # the process of the handler ended without an answer
     REFUSED = "invalid_payload"  # the payload does not fit the handler's model; no retry can help
 
 
@@ -149,6 +160,10 @@ class AttemptFacts:
     failed_attempts: int
     #: name of the error class, "" unless the outcome is an error
     error_type: str = ""
+    #: `kind` of the failure where the outcome's own word does not say it, as for limits
+    failure_kind: str = ""
+    #: what the handler asked for with `retry_after`
+    delay_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,8 +174,14 @@ class Choice:
     delay_ms: int = 0
 
 
+#: Attempts that a handler may ask for with `retry_after` where the submitter set no retry policy.
+MOST_DEFERRED = 100
+
+
 def after(kind: OutcomeKind, facts: AttemptFacts, uniform: Callable[[], float] = random.random) -> Choice:
     """Choose the row that follows an attempt that ended as `kind`."""
+    failures = facts.failed_attempts + 1
+    policy = facts.retry_policy
     match kind:
         case OutcomeKind.SUCCEEDED:
             return Choice(COMPLETE)
@@ -172,10 +193,16 @@ def after(kind: OutcomeKind, facts: AttemptFacts, uniform: Callable[[], float] =
             return Choice(RELEASE)
         case OutcomeKind.REFUSED:
             return Choice(FAIL)
-        case OutcomeKind.RAISED | OutcomeKind.TIMED_OUT | OutcomeKind.STALLED:
-            if facts.retry_policy.allows(kind.value, facts.error_type, facts.failed_attempts + 1):
-                return Choice(POSTPONE, facts.retry_policy.delay_ms(facts.failed_attempts + 1, uniform()))
-            return Choice(FAIL if kind is OutcomeKind.RAISED else TIME_OUT)
+        case OutcomeKind.DEFERRED:
+            most = policy.max_attempts if policy.max_attempts > 1 else MOST_DEFERRED
+            return Choice(POSTPONE, facts.delay_ms) if failures < most else Choice(FAIL)
+        case (
+            OutcomeKind.RAISED | OutcomeKind.TIMED_OUT | OutcomeKind.STALLED | OutcomeKind.LIMITED | OutcomeKind.DIED
+        ):
+            if policy.allows(facts.failure_kind or kind.value, facts.error_type, failures):
+                return Choice(POSTPONE, policy.delay_ms(failures, uniform()))
+            timed_out = kind in (OutcomeKind.TIMED_OUT, OutcomeKind.STALLED)
+            return Choice(TIME_OUT if timed_out else FAIL)
 
 
 def after_loss(lost_attempts: int, max_lost_attempts: int) -> Choice:

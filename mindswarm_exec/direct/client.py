@@ -22,12 +22,21 @@ from mindswarm_exec.ledger import reads
 from mindswarm_exec.ledger.answers import Started
 from mindswarm_exec.ledger.faces import SyncLedger, connect_sync, translated_errors
 from mindswarm_exec.ledger.operations import Operation
-from mindswarm_exec.ledger.replies import Accepted, AgentUnknown, Existing, TaskUnknown, Wake
+from mindswarm_exec.ledger.replies import (
+    Accepted,
+    AgentUnknown,
+    Existing,
+    ParentOver,
+    ParentUnknown,
+    TaskUnknown,
+    Wake,
+)
 from mindswarm_exec.lifecycle import COMPLETED, Status
 from mindswarm_exec.models.options import DEFAULT_OPTIONS, ExecutionOptions
 from mindswarm_exec.models.records import Event, Execution
 from mindswarm_exec.models.validation import invalid_request
 from mindswarm_exec.service.executions import UNCHANGED, Publisher
+from mindswarm_exec.service.refusals import parent_refused
 from mindswarm_exec.service.submission import start_operation, stored_json
 from mindswarm_exec.settings import Settings
 
@@ -116,6 +125,7 @@ class DirectClient(ServiceVerbs):
         *,
         project_id: str = "default",
         task_id: str | None = None,
+        parent_id: str | None = None,
         idempotency_key: str | None = None,
         options: ExecutionOptions | Mapping[str, Any] | None = None,
         **more_options: Any,
@@ -124,23 +134,24 @@ class DirectClient(ServiceVerbs):
 
         Raises:
             InvalidRequest, PayloadTooLarge: nothing was stored.
-            UnknownAgent, UnknownTask: a name in the request is not known.
+            UnknownAgent, UnknownTask, UnknownExecution: a name in the request is not known.
+            MoveRefused: the parent has ended or is to be cancelled.
             LedgerUnavailable: no answer; repeat it with the same `idempotency_key` to be safe.
         """
         parsed = _options(options, more_options)
-        operation, execution_id = self._submission(task_type, payload, parsed, project_id, task_id, idempotency_key)
-        return self._handle(self._ledger.run(operation), execution_id, parsed, task_id)
+        named = {"task_id": task_id, "parent_id": parent_id, "idempotency_key": idempotency_key}
+        operation, execution_id = self._submission(task_type, payload, parsed, project_id, **named)
+        return self._handle(self._ledger.run(operation), execution_id, parsed, task_id, parent_id)
 
     def start_many(
         self, task_type: str, payloads: Iterable[JsonValue], *, project_id: str = "default", **options: Any
     ) -> list[DirectHandle]:
         """Submit one execution for each payload in one round trip; each is atomic by itself."""
         parsed = _options(None, options)
-        built = [self._submission(task_type, payload, parsed, project_id, None, None) for payload in payloads]
+        built = [self._submission(task_type, payload, parsed, project_id) for payload in payloads]
         replies = self._ledger.run_many([operation for operation, _ in built])
         return [
-            self._handle(reply, execution_id, parsed, None)
-            for reply, (_, execution_id) in zip(replies, built, strict=True)
+            self._handle(reply, execution_id, parsed) for reply, (_, execution_id) in zip(replies, built, strict=True)
         ]
 
     def handle(self, execution_id: str) -> DirectHandle:
@@ -155,8 +166,7 @@ class DirectClient(ServiceVerbs):
         payload: JsonValue,
         options: ExecutionOptions,
         project_id: str,
-        task_id: str | None,
-        idempotency_key: str | None,
+        **named: str | None,
     ) -> tuple[Operation[Started], str]:
         self._check_names(task_type, project_id)
         execution_id = new_id()
@@ -166,8 +176,7 @@ class DirectClient(ServiceVerbs):
             stored_json(payload, "the payload", self._settings.max_payload_bytes),
             options,
             project_id=project_id,
-            task_id=task_id,
-            idempotency_key=idempotency_key,
+            **named,
         )
         return operation, execution_id
 
@@ -181,7 +190,12 @@ class DirectClient(ServiceVerbs):
                     raise invalid_request(error, "task_type or project_id") from None
 
     def _handle(
-        self, reply: Started, execution_id: str, options: ExecutionOptions, task_id: str | None
+        self,
+        reply: Started,
+        execution_id: str,
+        options: ExecutionOptions,
+        task_id: str | None = None,
+        parent_id: str | None = None,
     ) -> DirectHandle:
         match reply:
             case Accepted(wakes=wakes):
@@ -193,6 +207,8 @@ class DirectClient(ServiceVerbs):
                 raise UnknownAgent.of(options.agent.agent_id or "")
             case TaskUnknown():
                 raise UnknownTask.of(task_id or "")
+            case ParentUnknown() | ParentOver():
+                raise parent_refused(parent_id, reply)
 
     def _publish(self, wakes: Sequence[Wake]) -> None:
         publisher = self._publisher

@@ -11,18 +11,26 @@ from mindswarm_exec.ledger.replies import (
     Accepted,
     AgentUnknown,
     Alive,
+    AnotherQuestion,
+    Answered,
     Attempt,
+    AwaitsInput,
+    BudgetSpent,
     Claimed,
     Done,
     Due,
     DueExecution,
+    Exhausted,
     Existing,
     Expired,
     Fenced,
     Forgotten,
     HeldAttempt,
     LostAttempt,
+    Metered,
     Offline,
+    ParentOver,
+    ParentUnknown,
     Refused,
     Registered,
     Renewed,
@@ -34,8 +42,10 @@ from mindswarm_exec.ledger.replies import (
 )
 from mindswarm_exec.lifecycle import Status
 
-Started = Accepted | Existing | AgentUnknown | TaskUnknown
+Started = Accepted | Existing | AgentUnknown | TaskUnknown | ParentUnknown | ParentOver
 Controlled = Done | Absent | Refused
+Resumed = Controlled | AwaitsInput | BudgetSpent
+InputTaken = Controlled | Answered | AnotherQuestion
 
 
 def wakes(flat: Sequence[Any]) -> tuple[Wake, ...]:
@@ -86,6 +96,10 @@ def read_started(reply: Any) -> Started:
             return AgentUnknown()
         case "unknown_task":
             return TaskUnknown()
+        case "unknown_parent":
+            return ParentUnknown()
+        case "parent_over":
+            return ParentOver(reply[1])
     raise AssertionError(reply)
 
 
@@ -95,6 +109,73 @@ def read_controlled(reply: Any) -> Controlled:
             return Done(reply[1], wakes(reply[2]))
         case "absent":
             return Absent()
+        case "refused":
+            return Refused(reply[1])
+    raise AssertionError(reply)
+
+
+def read_cancelled(reply: Any) -> Controlled:
+    match reply[0]:
+        case "ok":
+            return Done(reply[1], wakes(reply[2]), int(reply[3]))
+        case "absent":
+            return Absent()
+        case "refused":
+            return Refused(reply[1])
+    raise AssertionError(reply)
+
+
+def read_resumed(reply: Any) -> Resumed:
+    match reply[0]:
+        case "ok":
+            return Done(reply[1], wakes(reply[2]))
+        case "absent":
+            return Absent()
+        case "refused":
+            return Refused(reply[1])
+        case "awaits_input":
+            return AwaitsInput()
+        case "budget_spent":
+            return BudgetSpent(reply[1], reply[2], float(reply[3]), float(reply[4]))
+    raise AssertionError(reply)
+
+
+def read_input_taken(reply: Any) -> InputTaken:
+    match reply[0]:
+        case "ok":
+            return Done(reply[1], wakes(reply[2]))
+        case "absent":
+            return Absent()
+        case "refused":
+            return Refused(reply[1])
+        case "answered":
+            return Answered()
+        case "another_question":
+            return AnotherQuestion(reply[1])
+    raise AssertionError(reply)
+
+
+def read_metered(reply: Any) -> Metered | Exhausted | Absent | Fenced:
+    match reply[0]:
+        case "ok":
+            return Metered(reply[1], float(reply[2]))
+        case "exhausted":
+            return Exhausted(float(reply[1]), float(reply[2]))
+        case "absent":
+            return Absent()
+        case "fenced":
+            return Fenced()
+    raise AssertionError(reply)
+
+
+def read_frozen(reply: Any) -> Done | Absent | Fenced | Refused:
+    match reply[0]:
+        case "ok":
+            return Done("")
+        case "absent":
+            return Absent()
+        case "fenced":
+            return Fenced()
         case "refused":
             return Refused(reply[1])
     raise AssertionError(reply)
@@ -182,8 +263,8 @@ def read_expired(reply: Any) -> Alive | Offline | Forgotten:
 
 
 def read_due(reply: Any) -> Due:
-    now_ms, agents, executions = reply
-    return Due(int(now_ms), tuple(agents), tuple(_due_execution(facts) for facts in executions))
+    now_ms, agents, executions, parents = reply
+    return Due(int(now_ms), tuple(agents), tuple(_due_execution(facts) for facts in executions), tuple(parents))
 
 
 def _due_execution(facts: Sequence[Any]) -> DueExecution:

@@ -21,10 +21,12 @@ a test compares the two.
     serves          set      by agent: classes whose demand it meets                with the agent
     held            hash     by agent: attempt id → nonce; its size is the load     while held
     success         hash     by agent: task type → smoothed success rate            with the agent
-    deadlines       zset     "execution:<id>" or "agent:<id>" → next deadline (ms)  while something is watched
+    deadlines       zset     "execution:<id>", "agent:<id>", "cascade:<id>" → ms     while something is watched
     affinity        string   by project and key: the agent that ran it last         a week after the last use
     concurrency     set      by project and key: executions with a permit           while held
     held_back       zset     by project and key: execution id → rank (ms)           while it waits for a permit
+    children        set      by execution: the executions that name it as parent      with the parent
+    cascade         set      by cancelled execution: children still to be cancelled  until they are
     idempotency     string   by project and key: execution id                       with the execution
     task            hash     the record of one task                                 until deleted
     tasks           zset     task id → ms created                                   with the task
@@ -58,7 +60,7 @@ FAMILIES = frozenset(
         "agent",
     }
     | {"serves", "held", "success", "deadlines", "affinity", "concurrency", "held_back", "idempotency", "task"}
-    | {"tasks", "uses", "swept_at", "events", "ended", "control", "clock_offset", "api_key"}
+    | {"tasks", "uses", "swept_at", "events", "ended", "control", "clock_offset", "api_key", "children", "cascade"}
 )
 
 

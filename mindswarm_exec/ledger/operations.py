@@ -12,7 +12,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from mindswarm_exec.identifiers import new_nonce
 from mindswarm_exec.ledger import answers
-from mindswarm_exec.ledger.answers import Controlled, Started
+from mindswarm_exec.ledger.answers import Controlled, InputTaken, Resumed, Started
 from mindswarm_exec.ledger.replies import (
     Absent,
     AgentUnknown,
@@ -22,11 +22,13 @@ from mindswarm_exec.ledger.replies import (
     Done,
     Due,
     DueExecution,
+    Exhausted,
     Existing,
     Expired,
     Fenced,
     Forgotten,
     LostAttempt,
+    Metered,
     Offline,
     Refused,
     Registered,
@@ -93,9 +95,20 @@ def pause(execution_id: str, request_id: str, reason: str, data: str) -> Operati
     return _script("pause", answers.read_controlled, new_nonce(), execution_id, request_id, reason, data)
 
 
-def resume(execution_id: str, request_id: str, data: str, fields: Fields) -> Operation[Controlled]:
-    """Let a paused execution wait again, or withdraw a pause."""
-    return _script("resume", answers.read_controlled, new_nonce(), execution_id, request_id, data, *_flat(fields))
+def resume(
+    execution_id: str, request_id: str, data: str, fields: Fields, *, checkpoint_replaced: bool = False
+) -> Operation[Resumed]:
+    """Let a paused execution go on, or withdraw a pause. `fields` may hold a checkpoint, and budgets."""
+    args = (new_nonce(), execution_id, request_id, data, "1" if checkpoint_replaced else "0", *_flat(fields))
+    return _script("resume", answers.read_resumed, *args)
+
+
+def provide_input(
+    execution_id: str, request_id: str, question_id: str, answer: str, data: str
+) -> Operation[InputTaken]:
+    """Answer the question that an execution is parked on; `answer` is JSON."""
+    args = (new_nonce(), execution_id, request_id, question_id, answer, data)
+    return _script("provide_input", answers.read_input_taken, *args)
 
 
 def cancel(
@@ -103,7 +116,15 @@ def cancel(
 ) -> Operation[Controlled]:
     """Cancel what does not run, or ask a running attempt to stop; `force` does not wait for it."""
     args = (new_nonce(), execution_id, request_id, reason, "1" if force else "0", error, data)
-    return _script("cancel", answers.read_controlled, *args)
+    return _script("cancel", answers.read_cancelled, *args)
+
+
+def cancel_children(
+    execution_id: str, error: str, data: str, most: int = 100
+) -> Operation[tuple[int, tuple[Wake, ...]]]:
+    """Cancel some children of a cancelled execution; returns how many are left, and the messages to publish."""
+    args = (new_nonce(), execution_id, most, error, data)
+    return _script("cancel_children", lambda reply: (int(reply[1]), answers.wakes(reply[2])), *args)
 
 
 def retry(
@@ -128,6 +149,20 @@ def report(
     """Record news of a running attempt: an event, fields of the record, a sign of life."""
     args = (attempt.execution_id, attempt.nonce, token, event, data, attempt.agent_id, *_flat(fields))
     return _script("report", answers.read_reported, *args)
+
+
+def meter(
+    attempt: Attempt, token: str, meter: str, amount: float
+) -> Operation[Metered | Exhausted | Absent | Fenced]:
+    """Count what a running attempt has spent, for the execution and its ancestors."""
+    args = (attempt.execution_id, attempt.nonce, token, meter, amount, attempt.agent_id)
+    return _script("meter", answers.read_metered, *args)
+
+
+def freeze(attempt: Attempt, data: str) -> Operation[Done | Absent | Fenced | Refused]:
+    """Record that the process of an attempt was stopped in place, as a pause asked for."""
+    args = (attempt.execution_id, attempt.nonce, attempt.agent_id, data)
+    return _script("freeze", answers.read_frozen, *args)
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +246,11 @@ def admit(execution_id: str) -> Operation[Controlled]:
 def redeliver(execution_id: str, nonce: str) -> Operation[Controlled]:
     """Send the message of an attempt again that was not claimed in time."""
     return _script("redeliver", answers.read_controlled, execution_id, nonce)
+
+
+def overdue(execution_id: str, deadline_ms: int, data: str) -> Operation[Controlled]:
+    """Say on the receipt of a pause that no safe point was reached in time."""
+    return _script("overdue", answers.read_controlled, execution_id, deadline_ms, data)
 
 
 def expire_lease(agent_id: str, retention_ms: int) -> Operation[Alive | Offline | Forgotten]:

@@ -86,6 +86,8 @@ class DueExecution:
     delivery_at_ms: int | None
     timeout_at_ms: int | None
     stall_at_ms: int | None
+    pause_ack_at_ms: int | None
+    cancel_grace_at_ms: int | None
 
 
 # --- the words -------------------------------------------------------------------------------------------
@@ -113,6 +115,8 @@ class Done:
 
     status: str
     wakes: tuple[Wake, ...] = ()
+    #: of a cancelled execution: how many of its children `cancel_children` is still to cancel
+    children_left: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +138,61 @@ class Reported:
     """The news is recorded. `intent` is a wish not yet obeyed: pause, cancel or nothing."""
 
     intent: str
+
+
+@dataclass(frozen=True, slots=True)
+class Metered:
+    """The amount is counted. `spent` is what the execution itself has spent by now, with its children."""
+
+    intent: str
+    spent: float
+
+
+@dataclass(frozen=True, slots=True)
+class Exhausted:
+    """The amount is counted, but the budget was spent before: the attempt is to stop here."""
+
+    spent: float
+    limit: float
+
+
+@dataclass(frozen=True, slots=True)
+class AwaitsInput:
+    """It is parked on a question; an answer lets it go on, a resume does not."""
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetSpent:
+    """It is paused because a budget of `execution_id`, itself or an ancestor, is spent, and still is."""
+
+    execution_id: str
+    meter: str
+    spent: float
+    limit: float
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """That question has its answer already."""
+
+
+@dataclass(frozen=True, slots=True)
+class AnotherQuestion:
+    """It waits for the answer to another question by now."""
+
+    question_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ParentUnknown:
+    """There is no execution of the parent's id."""
+
+
+@dataclass(frozen=True, slots=True)
+class ParentOver:
+    """The parent has ended, or is to be cancelled: it gets no more children."""
+
+    status: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +219,8 @@ class Due:
     now_ms: int
     agents: tuple[str, ...] = ()
     executions: tuple[DueExecution, ...] = field(default=())
+    #: cancelled executions whose children are still to be cancelled
+    parents: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

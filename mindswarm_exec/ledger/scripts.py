@@ -20,7 +20,18 @@ _LUA = resources.files(__package__).joinpath("lua")
 SCRIPT_NAMES = tuple(sorted(file.name.removesuffix(".lua") for file in _LUA.iterdir() if file.name.endswith(".lua")))
 
 #: What every script shares stands before it, in this order: each part uses only those before it.
-PRELUDE = ("clock", "events", "execution", "agent", "matching", "waiting", "slots", "attempt")
+PRELUDE = (
+    "clock",
+    "events",
+    "execution",
+    "agent",
+    "matching",
+    "waiting",
+    "slots",
+    "attempt",
+    "cancelling",
+    "budgets",
+)
 
 
 @dataclass(frozen=True)
@@ -84,6 +95,8 @@ def _constants(body: str, settings: Settings, test_clock: bool) -> str:
     values: dict[str, object] = {
         "DELIVERY_MS": round(settings.delivery_seconds * 1000),
         "GRACE_MS": round(settings.enforcement_grace_seconds * 1000),
+        "PAUSE_ACK_MS": round(settings.pause_ack_seconds * 1000),
+        "CANCEL_GRACE_MS": round(settings.cancel_grace_seconds * 1000),
         "LEASE_MS": round(settings.lease_seconds * 1000),
         "WAKE_MS": round(settings.wake_seconds * 1000),
         "WAKE_PRIORITY": settings.wake_priority,

@@ -40,7 +40,29 @@ class Receipt(WireModel):
     requested_at: Instant
     acknowledged_at: Instant | None = Field(None, description="the handler's agent obeyed")
     checkpoint_id: str | None = Field(None, description="the checkpoint that a resume continues from")
-    slot_released_at: Instant | None = None
+    slot_released_at: Instant | None = Field(None, description="no slot is held any more; never for a frozen process")
+    overdue_at: Instant | None = Field(
+        None, description="no safe point was reached within pause_ack_seconds; the wish stands"
+    )
+    unresponsive: bool = Field(
+        False, description="the handler ignored the cancel; it is fenced, its slot taken until its code ends"
+    )
+
+
+class Question(WireModel):
+    """What a handler asked with `ctx.ask`; the execution is parked on it."""
+
+    question_id: str
+    prompt: str
+    answer_schema: dict[str, Any] | None = Field(None, description="JSON Schema that the answer has to fit")
+    asked_at: Instant
+
+
+class Meter(WireModel):
+    """What an execution and its children have spent of a named budget."""
+
+    spent: float = 0.0
+    limit: float | None = None
 
 
 class Failure(WireModel):
@@ -76,6 +98,7 @@ class Execution(WireModel):
     status: Status
     task_type: str
     task_id: str | None = None
+    parent_id: str | None = None
     project_id: str
     agent_id: str | None = None
     attempt: int = Field(0, description="attempts begun so far; 0 before the first match")
@@ -84,6 +107,12 @@ class Execution(WireModel):
     priority: int
     progress: Progress = Field(default_factory=Progress)
     intent: Receipt | None = None
+    pause_reason: Literal["requested", "input_required", "budget"] | None = Field(
+        None, description="why it is paused; null if it is not"
+    )
+    is_frozen: bool = Field(False, description="paused in place: its process is stopped and keeps its slot")
+    question: Question | None = Field(None, description="what it waits to be told, with provideInput")
+    meters: dict[str, Meter] = Field(default_factory=dict)
     waiting_for: WaitingFor | None = None
     payload: JsonValue = None
     result: JsonValue = None

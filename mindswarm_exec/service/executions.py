@@ -5,53 +5,42 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from datetime import datetime
-from enum import Enum
-from typing import Final, Literal, Protocol, overload
+from typing import Protocol, overload
 
 from pydantic import JsonValue
 
-from mindswarm_exec.errors import InvalidRequest, UnknownAgent, UnknownExecution, UnknownTask
-from mindswarm_exec.identifiers import is_id, new_id, new_nonce
-from mindswarm_exec.ledger import operations, reads
-from mindswarm_exec.ledger.answers import Controlled
+from mindswarm_exec.errors import InvalidRequest, UnknownTask
+from mindswarm_exec.identifiers import new_id
+from mindswarm_exec.ledger import reads
 from mindswarm_exec.ledger.faces import AsyncLedger
-from mindswarm_exec.ledger.operations import Operation
-from mindswarm_exec.ledger.reads import Record
-from mindswarm_exec.ledger.replies import Absent, Accepted, AgentUnknown, Done, Existing, Refused, TaskUnknown, Wake
-from mindswarm_exec.lifecycle import CANCEL, PAUSE, PENDING, RESUME, RETRY, TERMINAL, Move, Status
+from mindswarm_exec.ledger.replies import (
+    Accepted,
+    AgentUnknown,
+    Existing,
+    ParentOver,
+    ParentUnknown,
+    TaskUnknown,
+)
+from mindswarm_exec.lifecycle import PENDING, TERMINAL, Status
 from mindswarm_exec.models.options import ExecutionOptions, StartRequest
 from mindswarm_exec.models.records import (
     Execution,
     ExecutionHistory,
     ExecutionMetrics,
     ExecutionPage,
-    Failure,
     MetricWindow,
     QueueStatus,
 )
 from mindswarm_exec.service import listing, metrics
-from mindswarm_exec.service.names import nearest
+from mindswarm_exec.service.control import UNCHANGED, ExecutionControl, Publisher
 from mindswarm_exec.service.queue import queue_status
 from mindswarm_exec.service.records import execution_record, history_entries
-from mindswarm_exec.service.refusals import refusal
-from mindswarm_exec.service.submission import option_fields, pinned_class, start_operation, stored_json
+from mindswarm_exec.service.refusals import parent_refused
+from mindswarm_exec.service.submission import start_operation, stored_json
 from mindswarm_exec.service.waiting import waiting_for
 from mindswarm_exec.settings import Settings
 
-
-class Unchanged(Enum):
-    """The type of UNCHANGED: "leave it as it is", where None is a value of its own."""
-
-    UNCHANGED = "unchanged"
-
-
-UNCHANGED: Final = Unchanged.UNCHANGED
-
-
-class Publisher(Protocol):
-    """Hands wake messages to Celery where the ledger could not do it itself (another broker)."""
-
-    async def publish(self, wakes: Sequence[Wake]) -> None: ...
+__all__ = ["UNCHANGED", "ExecutionService", "Publisher"]
 
 
 class Background(Protocol):
@@ -61,7 +50,7 @@ class Background(Protocol):
     async def stop(self) -> None: ...
 
 
-class ExecutionService:
+class ExecutionService(ExecutionControl):
     """Submit, control and look at executions.
 
     Every verb that changes something is written to the ledger before it answers. Where an answer is lost
@@ -75,12 +64,10 @@ class ExecutionService:
         publisher: Publisher | None = None,
         background: Background | None = None,
     ) -> None:
-        self._ledger = ledger
-        self._settings = settings
-        self._publisher = publisher
+        super().__init__(ledger, settings, publisher)
         self._background = background
 
-    # --- submit and control ------------------------------------------------------------------------------
+    # --- submit ------------------------------------------------------------------------------
 
     @overload
     async def start(self) -> None: ...
@@ -100,6 +87,8 @@ class ExecutionService:
         Raises:
             UnknownAgent: `options.agent.agent_id` has never registered.
             UnknownTask: `task_id` has never been created.
+            UnknownExecution: `parent_id` is none.
+            MoveRefused: the parent has ended or is to be cancelled.
             InvalidRequest: the task names no task type and the request neither.
             PayloadTooLarge: the payload is over the limit.
         """
@@ -125,6 +114,7 @@ class ExecutionService:
                 options,
                 project_id=project_id,
                 task_id=request.task_id,
+                parent_id=request.parent_id,
                 idempotency_key=request.idempotency_key,
             )
         )
@@ -138,59 +128,8 @@ class ExecutionService:
                 raise await self._unknown_agent(options)
             case TaskUnknown():
                 raise UnknownTask.of(request.task_id or "")
-
-    async def pause(self, execution_id: str, reason: str = "") -> Execution:
-        """Pause what waits; ask a running handler to stop at its next checkpoint. The receipt tells which."""
-        operation = operations.pause(self._checked(execution_id), new_nonce(), reason, _data(reason=reason))
-        return await self._control(PAUSE, execution_id, operation)
-
-    async def resume(
-        self,
-        execution_id: str,
-        reason: str = "",
-        checkpoint: JsonValue | Literal[Unchanged.UNCHANGED] = UNCHANGED,
-    ) -> Execution:
-        """Let a paused execution go on, from its checkpoint or from `checkpoint` in its place."""
-        fields: dict[str, str | int | float] = {}
-        if checkpoint is not UNCHANGED:
-            fields["checkpoint"] = stored_json(checkpoint, "the checkpoint", self._settings.max_payload_bytes)
-        data = _data(reason=reason, checkpoint_edited=bool(fields) or None)
-        operation = operations.resume(self._checked(execution_id), new_nonce(), data, fields)
-        return await self._control(RESUME, execution_id, operation)
-
-    async def cancel(self, execution_id: str, reason: str = "", force: bool = False) -> Execution:
-        """Cancel what does not run; ask what runs to clean up and stop. `force` fences it at once."""
-        error = Failure(kind="cancelled_by", message=reason or "cancelled on request")
-        operation = operations.cancel(
-            self._checked(execution_id),
-            new_nonce(),
-            reason,
-            force=force,
-            error=error.model_dump_json(exclude_defaults=True),
-            data=_data(reason=reason, force=force or None),
-        )
-        return await self._control(CANCEL, execution_id, operation)
-
-    async def retry(self, execution_id: str, options: ExecutionOptions | None = None) -> Execution:
-        """Bring back an execution that failed, timed out or was cancelled; `options` replace those it had."""
-        fields: dict[str, str | int | float] = {}
-        pinned = ("", "", "")
-        if options is not None:
-            record = await self._record(execution_id)
-            fields = _replaced(record, options)
-            pinned = pinned_class(record["task_type"], options)
-        operation = operations.retry(
-            self._checked(execution_id),
-            new_nonce(),
-            _data(options_changed=options is not None or None),
-            fields,
-            pinned=pinned,
-        )
-        reply = await self._ledger.run(operation)
-        if isinstance(reply, AgentUnknown):
-            assert options is not None
-            raise await self._unknown_agent(options)
-        return await self._controlled(RETRY, execution_id, reply)
+            case ParentUnknown() | ParentOver():
+                raise parent_refused(request.parent_id, reply)
 
     # --- look --------------------------------------------------------------------------------------------
 
@@ -280,58 +219,9 @@ class ExecutionService:
         agent = options.agent.model_copy(update={"agent_id": assignee})
         return options.model_copy(update={"agent": agent})
 
-    async def _control(self, move: Move, execution_id: str, operation: Operation[Controlled]) -> Execution:
-        return await self._controlled(move, execution_id, await self._ledger.run(operation))
-
-    async def _controlled(self, move: Move, execution_id: str, reply: Controlled) -> Execution:
-        match reply:
-            case Done(wakes=wakes):
-                await self._publish(wakes)
-                return await self.get(execution_id)
-            case Absent():
-                raise UnknownExecution.of(execution_id)
-            case Refused(status=found):
-                raise refusal(move, execution_id, found)
-
     async def _answered(self, execution_id: str, *, explained: bool) -> Execution:
         """The record; with the reason why it waits where that is asked for, or costs no look at the agents."""
         fields = await self._record(execution_id)
         explained = explained or fields.get("place") in ("delay", "concurrency")
         waits = await waiting_for(self._ledger, fields) if explained and fields["status"] == PENDING else None
         return execution_record(execution_id, fields, waits)
-
-    async def _record(self, execution_id: str) -> Record:
-        fields = await self._ledger.run(reads.execution(self._checked(execution_id)))
-        if fields is None:
-            raise UnknownExecution.of(execution_id)
-        return fields
-
-    def _checked(self, execution_id: str) -> str:
-        """The id, if it looks like one: what is no id reaches no key of the ledger."""
-        if not is_id(execution_id):
-            raise UnknownExecution.of(execution_id[:64] if execution_id.isprintable() else "(unprintable)")
-        return execution_id
-
-    async def _unknown_agent(self, options: ExecutionOptions) -> UnknownAgent:
-        wanted = options.agent.agent_id or ""
-        return UnknownAgent.of(wanted, nearest(wanted, await self._ledger.run(reads.agent_ids())))
-
-    async def _publish(self, wakes: Sequence[Wake]) -> None:
-        if wakes and self._publisher is not None:
-            await self._publisher.publish(wakes)
-
-
-def _data(**facts: JsonValue) -> str:
-    """The data of an event: the facts that say something."""
-    return json.dumps({name: value for name, value in facts.items() if value not in (None, "")})
-
-
-def _replaced(record: Record, options: ExecutionOptions) -> dict[str, str | int | float]:
-    """The fields that replace those of the old options; an empty value removes one."""
-    task_type, task_id = record["task_type"], record.get("task_id")
-    old = ExecutionOptions.model_validate_json(record.get("options") or "{}")
-    fields: dict[str, str | int | float] = dict.fromkeys([*option_fields(task_type, old, task_id), "demand"], "")
-    fields |= option_fields(task_type, options, task_id)
-    if options.start_at is not None:
-        fields["eligible_at_ms"] = round(options.start_at.timestamp() * 1000)
-    return fields

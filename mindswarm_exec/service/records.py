@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import JsonValue
 
@@ -16,12 +16,16 @@ from mindswarm_exec.models.records import (
     Execution,
     Failure,
     HistoryEntry,
+    Meter,
     Progress,
+    Question,
     Receipt,
     Task,
     WaitingFor,
     instant,
 )
+
+PauseReason = Literal["requested", "input_required", "budget"]
 
 
 def _json(text: str | None) -> Any:
@@ -38,6 +42,7 @@ def execution_record(execution_id: str, fields: Record, waiting_for: WaitingFor 
         status=Status(fields["status"]),
         task_type=fields["task_type"],
         task_id=fields.get("task_id"),
+        parent_id=fields.get("parent_id"),
         project_id=fields["project_id"],
         agent_id=fields.get("agent_id"),
         attempt=int(fields.get("attempt", 0)),
@@ -46,6 +51,10 @@ def execution_record(execution_id: str, fields: Record, waiting_for: WaitingFor 
         priority=int(fields["priority"]),
         progress=_progress(fields),
         intent=_receipt(fields),
+        pause_reason=_pause_reason(fields),
+        is_frozen="frozen" in fields,
+        question=pending_question(fields),
+        meters=_meters(fields),
         waiting_for=waiting_for,
         payload=_json(fields.get("payload")),
         result=_json(fields.get("result")),
@@ -103,7 +112,33 @@ def _receipt(fields: Record) -> Receipt | None:
         acknowledged_at=instant(fields.get("intent_acknowledged_at_ms")),
         checkpoint_id=fields.get("intent_checkpoint_id"),
         slot_released_at=instant(fields.get("intent_slot_released_at_ms")),
+        overdue_at=instant(fields.get("intent_overdue_at_ms")),
+        unresponsive="intent_unresponsive" in fields,
     )
+
+
+def _pause_reason(fields: Record) -> PauseReason | None:
+    if fields["status"] != Status.PAUSED:
+        return None
+    if "question" in fields:
+        return "input_required"
+    return "budget" if fields.get("pause_reason") == "budget" else "requested"
+
+
+def _meters(fields: Record) -> dict[str, Meter]:
+    """Every meter that was spent on or has a budget, by name."""
+    names = {name.partition(":")[2] for name in fields if name.startswith(("meter:", "budget:"))}
+    return {name: _meter(fields.get(f"meter:{name}"), fields.get(f"budget:{name}")) for name in sorted(names)}
+
+
+def _meter(spent: str | None, limit: str | None) -> Meter:
+    return Meter(spent=float(spent or 0), limit=None if limit is None else float(limit))
+
+
+def pending_question(fields: Record) -> Question | None:
+    """The question that an execution waits on."""
+    stored = fields.get("question")
+    return Question.model_validate_json(stored) if stored else None
 
 
 def history_entries(fields: Record) -> tuple[HistoryEntry, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
 
 from pydantic import JsonValue
@@ -55,6 +56,7 @@ def start_operation(
     *,
     project_id: str,
     task_id: str | None = None,
+    parent_id: str | None = None,
     idempotency_key: str | None = None,
 ) -> Operation[Started]:
     """The ledger operation that submits one execution."""
@@ -66,6 +68,8 @@ def start_operation(
     }
     if task_id:
         fields["task_id"] = task_id
+    if parent_id:
+        fields["parent_id"] = parent_id
     if idempotency_key:
         fields["idempotency_key"] = idempotency_key
     start_at_ms = round(options.start_at.timestamp() * 1000) if options.start_at else None
@@ -105,7 +109,12 @@ def option_fields(task_type: str, options: ExecutionOptions, task_id: str | None
         fields["force_start"] = 1
     if options.max_lost_attempts != DEFAULT_MAX_LOST_ATTEMPTS:
         fields["max_lost_attempts"] = options.max_lost_attempts
-    return fields
+    return fields | budget_fields(options.resource_limits.meters)
+
+
+def budget_fields(meters: Mapping[str, float]) -> dict[str, str | int | float]:
+    """The fields of the record that limit what an execution and its children may spend."""
+    return {f"budget:{meter}": limit for meter, limit in meters.items()}
 
 
 def _unpinned_class(task_type: str, options: ExecutionOptions) -> tuple[str, str]:

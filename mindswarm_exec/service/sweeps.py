@@ -16,12 +16,15 @@ from mindswarm_exec.ledger.faces import SyncLedger
 from mindswarm_exec.ledger.operations import Operation, Settlement
 from mindswarm_exec.ledger.replies import Done, DueExecution, LostAttempt, Offline, Settled, Wake
 from mindswarm_exec.lifecycle import (
+    CANCEL,
     FAILED,
+    PAUSED,
     PENDING,
     POSTPONE,
     QUEUED,
     RELEASE,
     RUNNING,
+    STRAND,
     TIME_OUT,
     AttemptFacts,
     OutcomeKind,
@@ -30,6 +33,7 @@ from mindswarm_exec.lifecycle import (
 )
 from mindswarm_exec.models.options import ExecutionOptions
 from mindswarm_exec.models.records import Failure
+from mindswarm_exec.service.control import CANCELLED_ON_REQUEST, cancellation_of_children
 
 #: Messages that may go unclaimed before the attempt is taken back from the agent.
 MOST_DELIVERIES = 3
@@ -72,6 +76,8 @@ def sweep(ledger: SyncLedger) -> Swept:
             if isinstance(answer, Done | Settled):
                 moved += 1
                 wakes += answer.wakes
+    for parent_id in due.parents:
+        wakes += ledger.run(cancellation_of_children(parent_id))[1]
     return Swept(moved, tuple(lost_agents), tuple(passed_over), tuple(wakes))
 
 
@@ -86,6 +92,8 @@ def _loss(agent_id: str, one: LostAttempt, why: str) -> Operation[Any]:
     data: dict[str, Any] = {"agent_id": agent_id, "attempt": one.number, "reason": "agent_lost"}
     if one.status is QUEUED:  # it never ran, so it cannot be what brought the agent down
         return operations.settle(one, agent_id, SOURCE, Settlement(RELEASE, json.dumps(data)), {})
+    if one.status is PAUSED:  # it was frozen: an ordinary pause is left, from its latest checkpoint
+        return operations.settle(one, agent_id, SOURCE, Settlement(STRAND, json.dumps(data)), {})
     move = after_loss(one.lost_attempts + 1, one.max_lost_attempts or _DEFAULT_MAX_LOST).move
     fields: dict[str, str | int | float] = {}
     if move.target is FAILED:
@@ -104,6 +112,11 @@ def step_for(due: DueExecution, now_ms: int) -> Operation[Any] | None:
     for name, kind in (("timeout", OutcomeKind.TIMED_OUT), ("stall", OutcomeKind.STALLED)):
         if due.status is RUNNING and _passed(getattr(due, f"{name}_at_ms"), now_ms):
             return _overran(due, f"{name}_at_ms", kind)
+    if due.status in (RUNNING, PAUSED) and _passed(due.cancel_grace_at_ms, now_ms):
+        return _unresponsive(due)
+    if due.pause_ack_at_ms is not None and due.status is RUNNING and due.pause_ack_at_ms <= now_ms:
+        data = json.dumps({"agent_id": due.agent_id, "unacknowledged": True})
+        return operations.overdue(due.execution_id, due.pause_ack_at_ms, data)
     if _passed(due.queue_timeout_at_ms, now_ms) and due.status in (PENDING, QUEUED):
         return _waited_too_long(due)
     if due.status is PENDING and _passed(due.eligible_at_ms, now_ms):
@@ -146,6 +159,16 @@ def _overran(due: DueExecution, name: str, kind: OutcomeKind) -> Operation[Any]:
     )
     fields = {"error": error.model_dump_json(exclude_defaults=True)}
     return operations.settle(due, due.agent_id, SOURCE, how, fields)
+
+
+def _unresponsive(due: DueExecution) -> Operation[Any]:
+    """Neither the handler nor its agent obeyed a cancel in time: it is fenced; its slot waits for its code to end."""
+    data = json.dumps({"agent_id": due.agent_id, "attempt": due.number, "unresponsive": True})
+    guard = ("cancel_grace_at_ms", str(due.cancel_grace_at_ms))
+    error = CANCELLED_ON_REQUEST.model_dump_json(exclude_defaults=True)
+    return operations.settle(
+        due, due.agent_id, SOURCE, Settlement(CANCEL, data, slot="keep", guard=guard), {"error": error}
+    )
 
 
 def _waited_too_long(due: DueExecution) -> Operation[Any]:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from mindswarm_exec.identifiers import attempt_id, execution_of
-from mindswarm_exec.lifecycle import MOVES, NEWS_EVENTS, TASK_STATUS, WATCHED, Status
+from mindswarm_exec.lifecycle import MOVES, NEWS_EVENTS, TASK_STATUS, THAW, WATCHED, Status
 from mindswarm_exec.models.options import DemandClass
 from mindswarm_exec.selection import Candidate, is_free, reaches, score, suits
 from mindswarm_exec.settings import Settings
@@ -288,7 +288,7 @@ def check_histories(snapshot: Snapshot, model: Model) -> None:
 
 def is_kept(event: Seen) -> bool:
     """Moves and wishes stay on the record; news of an attempt is only streamed."""
-    return event.event_type not in NEWS_EVENTS or event.event_type.endswith("_requested")
+    return event.event_type not in NEWS_EVENTS or event.event_type.endswith(("_requested", ".budget"))
 
 
 def walk(events: list[Seen], retries: int) -> Status | None:
@@ -296,9 +296,11 @@ def walk(events: list[Seen], retries: int) -> Status | None:
     status: Status | None = None
     for event in events:
         if event.event_type in NEWS_EVENTS:
-            assert event.event_type.endswith("_requested") or status is Status.RUNNING, events
+            assert is_kept(event) or status is Status.RUNNING, events
             continue
         rows = [row for row in MOVES if row.event == event.event_type and (status in row.sources or status is None)]
+        if event.event_type == THAW.event and '"in_place":true' in event.data:
+            rows = [THAW]
         assert rows, f"{status} was left by {event.event_type}"
         if status is not None and status.is_terminal:
             assert rows[0].name == "retry"

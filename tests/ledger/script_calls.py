@@ -27,6 +27,8 @@ def named_calls() -> dict[str, Operation[Any]]:
     row: Any = Move("row", ("its source states",), _Named.TARGET, "its event", True)  # type: ignore[arg-type]
     how: dict[str, Any] = {"outcome": "outcome", "counter": "counter", "delay_ms": "delay", "slot": "slot"}
     most: Any = "most"
+    amount: Any = "amount"
+    deadline: Any = "deadline"
     retention: Any = "ms"
     delay: Any = "delay until"
     kept: Any = "events to keep"
@@ -35,7 +37,12 @@ def named_calls() -> dict[str, Operation[Any]]:
     return {
         "start": operations.start(id, FIELDS, start_at_ms=delay, pinned=pinned),
         "pause": operations.pause(id, request, "reason", data),
-        "resume": operations.resume(id, request, data, FIELDS),
+        "resume": operations.resume(id, request, data, FIELDS, checkpoint_replaced=True),
+        "provide_input": operations.provide_input(id, request, "question_id", "answer as JSON", data),
+        "cancel_children": operations.cancel_children(id, "error as JSON", data, most),
+        "meter": operations.meter(attempt, "report token", "meter", amount),
+        "freeze": operations.freeze(attempt, data),
+        "overdue": operations.overdue(id, deadline, data),
         "cancel": operations.cancel(id, request, "reason", force=True, error="error as JSON", data=data),
         "retry": operations.retry(id, request, data, FIELDS, pinned=pinned),
         "claim": operations.claim(id, "nonce", "claim token", "agent_id"),

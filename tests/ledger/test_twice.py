@@ -12,7 +12,7 @@ from mindswarm_exec.ledger import operations
 from mindswarm_exec.ledger.operations import Operation, Settlement
 from mindswarm_exec.ledger.replies import Done, Existing, Refused
 from mindswarm_exec.ledger.scripts import SCRIPT_NAMES
-from mindswarm_exec.lifecycle import COMPLETE, PENDING, POSTPONE, QUEUED
+from mindswarm_exec.lifecycle import COMPLETE, PAUSE, PENDING, POSTPONE, QUEUED, RUNNING
 from mindswarm_exec.models.options import ExecutionOptions
 from mindswarm_exec.service.submission import start_operation
 from tests.ledger.world import RETENTION_MS, World, without_messages
@@ -83,6 +83,43 @@ def _(world: World) -> Operation[Any]:
 def _(world: World) -> Operation[Any]:
     attempt = world.running(submitted(world))
     return operations.cancel(attempt.execution_id, "request", "", force=False, error="{}", data="{}")
+
+
+@calls("cancel_children", (0, ()))
+def _(world: World) -> Operation[Any]:
+    attempt = world.running(submitted(world))
+    child = start_operation(ID, "t", "{}", PLAIN, project_id="default", parent_id=attempt.execution_id)
+    world.run(child)
+    world.run(operations.cancel(attempt.execution_id, "request", "", force=False, error="{}", data="{}"))
+    return operations.cancel_children(attempt.execution_id, "{}", "{}")
+
+
+@calls("provide_input")
+def _(world: World) -> Operation[Any]:
+    attempt = world.running(submitted(world))
+    world.settle(attempt, Settlement(PAUSE), fields={"question": "{}", "question_id": "q"})
+    return operations.provide_input(attempt.execution_id, "request", "q", "true", "{}")
+
+
+@calls("meter")
+def _(world: World) -> Operation[Any]:
+    attempt = world.running(submitted(world))
+    return operations.meter(attempt.held, new_nonce(), "tokens", 5)
+
+
+@calls("freeze")
+def _(world: World) -> Operation[Any]:
+    attempt = world.running(submitted(world))
+    world.run(operations.pause(attempt.execution_id, "request", "", "{}"))
+    return operations.freeze(attempt.held, "{}")
+
+
+@calls("overdue", Refused(RUNNING))
+def _(world: World) -> Operation[Any]:
+    attempt = world.running(submitted(world))
+    world.run(operations.pause(attempt.execution_id, "request", "", "{}"))
+    at = int(world.snapshot().executions[attempt.execution_id]["pause_ack_at_ms"])
+    return operations.overdue(attempt.execution_id, at, "{}")
 
 
 @calls("retry")

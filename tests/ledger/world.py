@@ -11,7 +11,7 @@ from typing import Any
 from mindswarm_exec.identifiers import attempt_id, new_nonce
 from mindswarm_exec.ledger import operations
 from mindswarm_exec.ledger.faces import SyncLedger, connect_sync
-from mindswarm_exec.ledger.operations import Operation, Settlement
+from mindswarm_exec.ledger.operations import Fields, Operation, Settlement
 from mindswarm_exec.ledger.replies import (
     Accepted,
     AgentUnknown,
@@ -173,11 +173,15 @@ class World:
             attempt.token = token
         return reply
 
-    def settle(self, attempt: ModelAttempt, how: Settlement, twice: bool = False) -> Any:
+    def settle(
+        self, attempt: ModelAttempt, how: Settlement, twice: bool = False, fields: Fields | None = None
+    ) -> Any:
         """Settle as the agent that holds the attempt."""
         live = self.snapshot().is_live(attempt.execution_id, attempt.nonce)
         source = f"agent:{attempt.agent_id}"
-        reply = self.run(operations.settle(attempt.held, attempt.agent_id, source, how, {"result": "1"}), twice)
+        reply = self.run(
+            operations.settle(attempt.held, attempt.agent_id, source, how, fields or {"result": "1"}), twice
+        )
         zombie = (attempt.agent_id, attempt.id, attempt.nonce)
         if how.slot != "keep":
             self.model.zombies.discard(zombie)

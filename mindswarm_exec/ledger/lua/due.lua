@@ -2,18 +2,22 @@
   KEYS  1 prefix
   ARGV  1 most members to name
   REPLY {now:int, {agent ids}, {{execution_id, status, nonce, attempt, agent_id, failed_attempts, deliveries,
-        options, eligible_at_ms, queue_timeout_at_ms, delivery_at_ms, timeout_at_ms, stall_at_ms}, …}}
+        options, eligible_at_ms, queue_timeout_at_ms, delivery_at_ms, timeout_at_ms, stall_at_ms, pause_ack_at_ms,
+        cancel_grace_at_ms}, …}, {ids of cancelled executions whose children are still to be cancelled}}
   EMITS nothing; notes the time of the sweep
   TWICE harmless ]]
 call('SET', key('swept_at'), ms(NOW))
-local agents, executions = {}, {}
+local agents, executions, parents = {}, {}, {}
 for _, member in ipairs(call('ZRANGE', key('deadlines'), '-inf', ms(NOW), 'BYSCORE', 'LIMIT', 0, ARGV[1])) do
   local kind, id = string.match(member, '^(%a+):(.*)$')
   if kind == 'agent' or kind == 'waking' then
     agents[#agents + 1] = id
+  elseif kind == 'cascade' then
+    parents[#parents + 1] = id
   else
     local facts = call('HMGET', key('execution', id), 'status', 'nonce', 'attempt', 'agent_id', 'failed_attempts',
-      'deliveries', 'options', 'eligible_at_ms', 'queue_timeout_at_ms', 'delivery_at_ms', 'timeout_at_ms', 'stall_at_ms')
+      'deliveries', 'options', 'eligible_at_ms', 'queue_timeout_at_ms', 'delivery_at_ms', 'timeout_at_ms',
+      'stall_at_ms', 'pause_ack_at_ms', 'cancel_grace_at_ms')
     if facts[1] then
       table.insert(facts, 1, id)
       executions[#executions + 1] = facts
@@ -22,4 +26,4 @@ for _, member in ipairs(call('ZRANGE', key('deadlines'), '-inf', ms(NOW), 'BYSCO
     end
   end
 end
-return { NOW, agents, executions }
+return { NOW, agents, executions, parents }

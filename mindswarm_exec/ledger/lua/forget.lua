@@ -11,7 +11,7 @@ for i = 4, #ARGV do
     local record = key('execution', id)
     local project_id, idempotency_key = unpack(call('HMGET', record, 'project_id', 'idempotency_key'))
     if idempotency_key then call('DEL', key('idempotency', project_id .. ' ' .. idempotency_key)) end
-    call('UNLINK', record)
+    call('UNLINK', record, key('children', id))
     call('ZREM', index, id)
     removed = removed + 1
   end

@@ -2,8 +2,8 @@
   KEYS  1 prefix
   ARGV  1 entropy · 2 execution_id · 3 request id · 4 reason · 5 data of the event
   REPLY {"ok", status, wakes} · {"absent"} · {"refused", status}
-  EMITS execution.paused, or execution.pause_requested for a running attempt; execution.queued for whoever
-        takes up a slot or permit that this frees
+  EMITS execution.paused, or execution.pause_requested for a running attempt of which nothing was asked before;
+        execution.queued for whoever takes up a slot or permit that this frees
   TWICE the request id is remembered: the same answer, no second effect ]]
 SOURCE = 'client'
 local entropy, id, request, reason, data = unpack(ARGV)
@@ -13,19 +13,18 @@ if x.last_request == request then return { 'ok', x.status, {} } end
 if not allows(MOVES.pause, x) then return { 'refused', x.status } end
 set(x, 'last_request', request)
 if is_running(x) then
-  if x.intent_kind ~= 'cancel' then -- a cancel that was asked for first wins
-    intend(x, 'pause', reason)
-    emit(x, 'execution.pause_requested', data, true)
-    call('PUBLISH', key('control', x.agent_id), 'pause ' .. x.id .. '.' .. x.attempt)
-  end
+  ask_to_pause(x, reason, data)
   save(x)
   return { 'ok', x.status, WAKES }
 end
 intend(x, 'pause', reason)
 acknowledge(x)
 local eligible = x.eligible_at_ms
+stop_clocks(x)
+local left = x.queue_timeout_left_ms
 local freed = withdraw(x, entropy)
 if eligible then set(x, 'eligible_at_ms', eligible) end -- a start time or a delay outlasts a pause
+if left then set(x, 'queue_timeout_left_ms', left) end
 move(x, MOVES.pause, data)
 save(x)
 if freed then fill(load_agent(freed), entropy) end

@@ -1,7 +1,7 @@
 --[[ report.lua: news of a running attempt: progress, output or a checkpoint. It is also a sign of life.
   KEYS  1 prefix
   ARGV  1 execution_id · 2 nonce · 3 report token (random) · 4 event · 5 data of the event · 6 agent_id
-        7+ field, value pairs to store
+        7+ field, value pairs to store; an empty value removes the field
   REPLY {"ok", intent or ""} · {"absent"} · {"fenced"}
   EMITS the event, once
   TWICE the token of the latest report is remembered: the same answer, no second event ]]
@@ -12,7 +12,9 @@ if not x then return { 'absent' } end
 if x.nonce ~= nonce or not is_running(x) then return { 'fenced' } end
 if x.report_token == token then return { 'ok', x.intent_kind or '' } end
 set(x, 'report_token', token)
-for i = 7, #ARGV, 2 do set(x, ARGV[i], ARGV[i + 1]) end
+for i = 7, #ARGV, 2 do
+  if ARGV[i + 1] == '' then unset(x, ARGV[i]) else set(x, ARGV[i], ARGV[i + 1]) end
+end
 if x.stall_timeout_ms then set(x, 'stall_at_ms', ms(NOW + x.stall_timeout_ms + GRACE_MS)) end
 emit(x, event, data)
 save(x)

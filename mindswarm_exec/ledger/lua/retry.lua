@@ -25,7 +25,7 @@ end
 if pinned ~= '' then pin(x, pinned, pinned_class, pinned_demand) end
 set(x, 'retried_at_ms', ms(NOW))
 for _, field in ipairs({ 'result', 'error', 'finished_at_ms', 'failed_attempts', 'lost_attempts',
-  'started_at_ms' }) do
+  'started_at_ms', 'question', 'question_id' }) do
   x[field] = nil
   x.changes[field] = false
 end

@@ -39,15 +39,19 @@ local function hand_on()
   return attempt_of(x)
 end
 
+local x = load(id)
+
 -- end_zombie(): a stale attempt reports; its code has ended, so its slot is free
 local function end_zombie()
   if agent_id ~= '' and slot ~= 'keep' and guard_field == '' and free_slot(agent_id, attempt, nonce) then
+    if x and x.nonce == nonce and x.intent_kind then
+      call('HSET', key('execution', id), 'intent_slot_released_at_ms', ms(NOW))
+    end
     slot = 'wake'
     hand_on()
   end
 end
 
-local x = load(id)
 if not x then
   end_zombie()
   return { 'absent', WAKES }
@@ -71,10 +75,11 @@ if not allows(row, x) then
   return { 'refused', x.status, WAKES }
 end
 
--- obey(): x was to wait again, but a pause or cancel was asked for while it ran: that is done now
+-- obey(): x was to wait or to pause, but a pause or cancel was asked for while it ran: that is done now
 local function obey()
   local wish = x.intent_kind == 'cancel' and MOVES.cancel or MOVES.pause
   if wish == MOVES.cancel then
+    unset(x, 'question')
     set(x, 'error', x.intent_error)
     set(x, 'finished_at_ms', ms(NOW))
     call('PUBLISH', key('ended', id), wish.target)
@@ -97,22 +102,26 @@ if counter ~= '' then set(x, counter, (tonumber(x[counter]) or 0) + 1) end
 leave(x)
 clear_clocks(x)
 unset(x, 'claim_token')
+unset(x, 'frozen')
 local freed = slot ~= 'keep' and agent_id ~= '' and not is_over(x) and free_slot(agent_id, attempt, nonce)
--- a wish is obeyed by the row it asks for, or here and now if x would wait again; an attempt that ends in
--- another way got ahead of it
+-- a wish is obeyed by the row it asks for, or here and now if x has not ended; an attempt that ends in another way
+-- got ahead of it
 local wished = x.intent_kind == 'cancel' and MOVES.cancel.target or MOVES.pause.target
-if x.intent_kind and (row.target == wished or row.target == MOVES.create.target) then
+local ended = not WATCHED[row.target]
+if x.intent_kind and (row.target == wished or not ended) then
   acknowledge(x, slot == 'keep')
+  if slot == 'keep' then set(x, 'intent_unresponsive', '1') end
 end
 if x.nonce then end_attempt(x, row_name) end
 move(x, row, data)
-local ended = not WATCHED[row.target] and row.target ~= MOVES.pause.target
 if ended then set(x, 'finished_at_ms', ms(NOW)) end
 save(x)
 return_permit(x, entropy)
-if row.target == MOVES.create.target then
-  if tonumber(delay) > 0 then set(x, 'eligible_at_ms', ms(NOW + delay)) end
-  if x.intent_kind then obey() else enter(x, entropy) end
+if row.target == MOVES.create.target and tonumber(delay) > 0 then set(x, 'eligible_at_ms', ms(NOW + delay)) end
+if not ended and x.intent_kind and row.target ~= wished then
+  obey()
+elseif row.target == MOVES.create.target then
+  enter(x, entropy)
 end
 local following = freed and hand_on() or {}
 if rate_changed and not freed then fill(load_agent(agent_id), entropy) end

@@ -3,7 +3,7 @@
   ARGV  1 entropy · 2 execution_id · 3 delay until (ms or "") · 4 pre-assigned agent or "" · 5 its class
         6 its demand · 7+ field, value pairs of the record (class_id, task_type, project_id, priority, …)
   REPLY {"ok", status, suitable agents:int, wakes} · {"existing", execution_id} · {"unknown_agent"}
-        {"unknown_task"}
+        {"unknown_task"} · {"unknown_parent"} · {"parent_over", status}
   EMITS execution.created, and execution.queued if an agent was free
   TWICE the second call finds the execution_id and answers "existing" with it ]]
 SOURCE = 'client'
@@ -19,6 +19,13 @@ if idempotency then
 end
 if pinned ~= '' and call('EXISTS', key('agent', pinned)) == 0 then return { 'unknown_agent' } end
 if x.task_id and call('EXISTS', key('task', x.task_id)) == 0 then return { 'unknown_task' } end
+
+if x.parent_id then
+  local status, intent = unpack(call('HMGET', key('execution', x.parent_id), 'status', 'intent_kind'))
+  if not status then return { 'unknown_parent' } end
+  if intent == 'cancel' or not WATCHED[status] then return { 'parent_over', status } end
+  call('SADD', key('children', x.parent_id), id)
+end
 
 if idempotency then call('SET', idempotency, id) end
 if pinned ~= '' then pin(x, pinned, pinned_class, pinned_demand) end

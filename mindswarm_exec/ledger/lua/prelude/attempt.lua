@@ -13,14 +13,18 @@ end
 -- withdraw_intent(x): the wish is gone, obeyed or not
 local function withdraw_intent(x)
   for _, field in ipairs({ 'kind', 'reason', 'requested_at_ms', 'acknowledged_at_ms', 'slot_released_at_ms',
-    'checkpoint_id', 'error' }) do
+    'checkpoint_id', 'error', 'overdue_at_ms', 'unresponsive' }) do
     unset(x, 'intent_' .. field)
   end
+  unset(x, 'pause_ack_at_ms')
+  unset(x, 'cancel_grace_at_ms')
+  unset(x, 'pause_reason')
+  unset(x, 'budget_owner')
 end
 
 -- acknowledge(x, kept): the wish is obeyed; unless the slot is kept, none is held for x any more
 local function acknowledge(x, kept)
-  set(x, 'intent_acknowledged_at_ms', ms(NOW))
+  if not x.intent_acknowledged_at_ms then set(x, 'intent_acknowledged_at_ms', ms(NOW)) end
   if not kept then set(x, 'intent_slot_released_at_ms', ms(NOW)) end
 end
 
@@ -32,10 +36,44 @@ local function intend(x, kind, reason)
   set(x, 'intent_requested_at_ms', ms(NOW))
 end
 
+-- ask_to_pause(x, reason, data): a running attempt is to stop at its next safe point, unless a wish stands already
+local function ask_to_pause(x, reason, data)
+  if not x.intent_kind then
+    intend(x, 'pause', reason)
+    set(x, 'pause_ack_at_ms', ms(NOW + PAUSE_ACK_MS))
+    emit(x, 'execution.pause_requested', data, true)
+  end
+  call('PUBLISH', key('control', x.agent_id), x.intent_kind .. ' ' .. x.id .. '.' .. x.attempt)
+end
+
 -- clear_clocks(x): no deadline of an attempt that is over may fire
 local function clear_clocks(x)
-  for _, name in ipairs({ 'eligible', 'queue_timeout', 'delivery', 'timeout', 'stall' }) do
+  for _, name in ipairs({ 'eligible', 'queue_timeout', 'delivery', 'timeout', 'stall', 'pause_ack',
+    'cancel_grace' }) do
     unset(x, name .. '_at_ms')
+    unset(x, name .. '_left_ms')
+  end
+end
+
+-- stop_clocks(x): while x is paused its timeouts stand still; what is left of them is kept
+local function stop_clocks(x)
+  local left = {}
+  for _, name in ipairs({ 'queue_timeout', 'timeout', 'stall' }) do
+    local at = tonumber(x[name .. '_at_ms'])
+    if at then left[name] = math.max(at - NOW, 1) end
+  end
+  clear_clocks(x)
+  for name, rest in pairs(left) do set(x, name .. '_left_ms', ms(rest)) end
+end
+
+-- start_clocks(x): the timeouts of a frozen attempt go on from where they stood
+local function start_clocks(x)
+  for _, name in ipairs({ 'timeout', 'stall' }) do
+    local left = tonumber(x[name .. '_left_ms'])
+    if left then
+      set(x, name .. '_at_ms', ms(NOW + left))
+      unset(x, name .. '_left_ms')
+    end
   end
 end
 

@@ -53,9 +53,9 @@ local function lost_with(agent_id)
   local held, lost = call('HGETALL', key('held', agent_id)), {}
   for i = 1, #held, 2 do
     local execution = key('execution', string.match(held[i], '^[^.]+'))
-    local nonce, status, times, most =
-      unpack(call('HMGET', execution, 'nonce', 'status', 'lost_attempts', 'max_lost_attempts'))
-    if nonce == held[i + 1] and MOVES.release.sources[status] then
+    local nonce, status, frozen, times, most =
+      unpack(call('HMGET', execution, 'nonce', 'status', 'frozen', 'lost_attempts', 'max_lost_attempts'))
+    if nonce == held[i + 1] and (frozen or MOVES.release.sources[status]) then
       for _, value in ipairs({ held[i], nonce, status, times or '0', most or '' }) do lost[#lost + 1] = value end
     else
       call('HDEL', key('held', agent_id), held[i])

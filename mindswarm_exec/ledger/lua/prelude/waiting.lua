@@ -19,7 +19,8 @@ local function enter(x, entropy)
   end
   unset(x, 'eligible_at_ms')
   if x.queue_timeout_ms and not x.queue_timeout_at_ms then
-    set(x, 'queue_timeout_at_ms', ms(NOW + x.queue_timeout_ms))
+    set(x, 'queue_timeout_at_ms', ms(NOW + (x.queue_timeout_left_ms or x.queue_timeout_ms)))
+    unset(x, 'queue_timeout_left_ms')
   end
   ensure_class(x.class_id, x.demand or '{"task_type":"' .. x.task_type .. '"}')
   if x.concurrency_key then

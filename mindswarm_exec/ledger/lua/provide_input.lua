@@ -1,0 +1,26 @@
+--[[ provide_input.lua: answer the question that an execution is parked on; it goes on where it was, if it can.
+  KEYS  1 prefix
+  ARGV  1 entropy · 2 execution_id · 3 request id · 4 question_id · 5 answer as JSON · 6 data of the event
+  REPLY {"ok", status, wakes} · {"absent"} · {"refused", status}: it waits for no input
+        {"answered"}: that question has its answer · {"another_question", question_id}
+  EMITS execution.resumed (and execution.queued if an agent was free)
+  TWICE the request id is remembered: the same answer, no second effect ]]
+SOURCE = 'client'
+local entropy, id, request, question_id, answer, data = unpack(ARGV)
+local x = load(id)
+if not x then return { 'absent' } end
+if x.last_request == request then return { 'ok', x.status, {} } end
+if not x.question then
+  if x['answer:' .. question_id] then return { 'answered' } end
+  return { 'refused', x.status }
+end
+if x.question_id ~= question_id then return { 'another_question', x.question_id } end
+set(x, 'last_request', request)
+set(x, 'answer:' .. question_id, answer)
+unset(x, 'question')
+unset(x, 'question_id')
+withdraw_intent(x)
+x.paused_on = x.agent_id
+move(x, MOVES.resume, data)
+enter(x, entropy)
+return { 'ok', x.status, WAKES }
