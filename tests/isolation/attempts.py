@@ -95,7 +95,7 @@ class Run:
         try:
             handler = agent.handlers[self.attempt.task_type]
             self._future.set_result(self._isolation.run(handler, self.attempt))
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001  it is for the test to look at
             self._future.set_exception(error)
 
     def result(self, seconds: float = 30) -> Any:
@@ -119,7 +119,8 @@ def noted(path: Path) -> dict[int, str]:
 
 def await_noted(path: Path, count: int) -> dict[int, str]:
     def check() -> dict[int, str]:
-        assert len(found := noted(path)) >= count
+        found = noted(path)
+        assert len(found) >= count
         return found
 
     return eventually(check, 20_000)

@@ -46,6 +46,7 @@ def whoami(ctx: SyncExecutionContext) -> dict[str, Any]:
     return {
         "pid": os.getpid(),
         "group": os.getpgrp(),
+        "parent": os.getppid(),
         "execution_id": ctx.execution_id,
         "tags": list(ctx.tags),
         "attempt": ctx.attempt,
@@ -89,8 +90,8 @@ def large(ctx: SyncExecutionContext, payload: int) -> str:
 def report(ctx: SyncExecutionContext) -> dict[str, Any]:
     ctx.progress(0.5, "half")
     ctx.output("streamed ü", "notes")
-    print("printed ü")
-    print("wrong", file=sys.stderr)
+    print("printed ü")  # noqa: T201
+    print("wrong", file=sys.stderr)  # noqa: T201
     ctx.checkpoint({"next": 7})
     return ctx.checkpoint_state
 
@@ -106,7 +107,7 @@ async def report_async(ctx: ExecutionContext) -> dict[str, Any]:
 def bad_checkpoint(ctx: SyncExecutionContext) -> str:
     try:
         ctx.checkpoint({"large": "x" * 2_000_000})
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001
         return type(error).__name__
     return "accepted"
 
@@ -216,7 +217,7 @@ def deaf(ctx: SyncExecutionContext, payload: str) -> None:
     while True:
         try:
             time.sleep(FOREVER)
-        except BaseException:
+        except BaseException:  # noqa: BLE001
             _write(payload, "heard")
 
 

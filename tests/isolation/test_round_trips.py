@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from mindswarm_exec import ExecutionCancelled
 from mindswarm_exec.agent import InvalidPayload
 from mindswarm_exec.context import SafePointReached
 from tests.eventually import eventually
-from tests.isolation.attempts import LocalAttempt, Run, assert_gone, assert_true, await_noted
+from tests.isolation.attempts import LocalAttempt, Run, assert_gone, assert_true, await_noted, noted
 from tests.isolation.conftest import SETTINGS, TARGET, Start
 from tests.isolation.handlers import agent
 from workers.attempt import Wish
@@ -124,3 +125,29 @@ def test_an_agent_that_cannot_be_loaded_is_named() -> None:
     with pytest.raises(ProcessDied, match="no_such_module"):
         Run(isolation, LocalAttempt("report")).result()
     isolation.stop()
+
+
+def test_attempts_leave_no_descriptors_behind(start: Start) -> None:
+    zygote = start("whoami").result()["parent"]
+
+    def held() -> list[int]:
+        return [len(os.listdir(f"/proc/{pid}/fd")) for pid in (os.getpid(), zygote)]
+
+    before = held()
+    for run in [start("sum", {"left": number, "right": 1}) for number in range(12)]:
+        run.result()
+    assert held() == before
+
+
+def test_a_cancel_at_any_moment_of_the_start_is_heard(start: Start, tmp_path: Path) -> None:
+    """However early it comes: the handler is told, or never begins. A deaf one would last a whole grace longer."""
+    for number in range(30):
+        run = start("tidy", str(tmp_path / str(number)))
+        ends = time.monotonic() + number / 3000
+        while time.monotonic() < ends:
+            pass
+        began = time.monotonic()
+        assert isinstance(run.end_on(Wish.CANCEL), ExecutionCancelled)
+        assert time.monotonic() - began < SETTINGS.cancel_grace_seconds
+        words = set(noted(tmp_path / str(number)).values())
+        assert words in (set(), {"tidied"})

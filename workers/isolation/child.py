@@ -28,6 +28,9 @@ from mindswarm_exec.errors import PayloadTooLarge
 from workers.isolation import wire
 from workers.isolation.kernel import die_with_parent
 
+#: Signals that the zygote blocks; a child takes them once it can.
+BLOCKED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
 
 def live(agent: Agent, zygote: int, channel_fd: int, output_fd: int, errors_fd: int) -> NoReturn:
     """Run the one attempt that the channel names, tell how it ended, and exit."""
@@ -36,18 +39,17 @@ def live(agent: Agent, zygote: int, channel_fd: int, output_fd: int, errors_fd: 
     if os.getppid() != zygote:
         os._exit(1)
     stop = Stop()
-    stop.install()
-    for number in (signal.SIGINT, signal.SIGHUP):
+    for number in BLOCKED:
         signal.signal(number, signal.SIG_DFL)
+    stop.install()
     os.dup2(output_fd, 1)
     os.dup2(errors_fd, 2)
     # new ones: those of the zygote may be buffered for a file, and cannot be told otherwise on a pipe
     sys.stdout, sys.stderr = (
-        open(number, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False)
+        open(number, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115
         for number in (1, 2)
     )
-    channel = Channel(socket.socket(fileno=os.dup(channel_fd)), stop)
-    os.close(channel_fd)
+    channel = Channel(socket.socket(fileno=channel_fd), stop)
     _attend(agent, channel, stop)
     os._exit(0)
 
@@ -55,6 +57,7 @@ def live(agent: Agent, zygote: int, channel_fd: int, output_fd: int, errors_fd: 
 def _attend(agent: Agent, channel: Channel, stop: Stop) -> None:
     own_pid = os.getpid()
     try:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, BLOCKED)
         order = channel.receive_start()
         _limit(order["limits"])
         ending = _perform(agent.handlers[order["task_type"]], order, channel, stop)

@@ -22,7 +22,7 @@ from workers.isolation.forking import ZygoteProcess, Zygotes
 from workers.isolation.intake import Intake
 from workers.isolation.limits import Meter, RunningClock
 from workers.isolation.links import Links
-from workers.isolation.tree import Process, look_at, members, signal_tree
+from workers.isolation.tree import Process, look_at, members, send, signal_tree
 
 #: How often limits are checked and wishes looked for that ring no alarm.
 SAMPLE_SECONDS = 0.1
@@ -219,8 +219,10 @@ class Supervision:
             return
         grace = self._grace(wish)
         if grace > 0:
-            with contextlib.suppress(ProcessLookupError):
+            try:
                 os.killpg(self._intake.pid, signal.SIGTERM)
+            except ProcessLookupError:  # it does not lead its group yet
+                send(self._intake.pid, signal.SIGTERM)
         self._kill_at = time.monotonic() + grace
 
     def _grace(self, wish: Wish) -> float:
@@ -274,7 +276,9 @@ class Supervision:
         with contextlib.suppress(OSError):
             self._links.tether.shutdown(socket.SHUT_WR)
         has_vanished = self._intake.is_let_go and not self._intake.failure
-        deadline = time.monotonic() + (SHORT_GRACE_SECONDS if self._is_abandoned else CLEARING_SECONDS)
+        is_stuck = time.monotonic() >= self._given_up_at
+        patience = SHORT_GRACE_SECONDS if self._is_abandoned or is_stuck else CLEARING_SECONDS
+        deadline = time.monotonic() + patience
         while not self._intake.is_let_go and time.monotonic() < deadline:
             self._intake.wait(deadline - time.monotonic())
         # a zygote that still imports the agent's module knows of nothing to clear: it finds the tether let go later

@@ -112,7 +112,7 @@ def signal_tree(leader: int, number: signal.Signals, census: Census) -> None:
     """Send a signal to the whole tree, those born meanwhile too. The leader must not have been waited for yet."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(leader, number)
-    told = {leader}
+    told: set[int] = set()
     for _ in range(ROUNDS):
         news = members(leader, census.take()).keys() - told
         for pid in news:

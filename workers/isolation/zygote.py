@@ -82,9 +82,13 @@ class Zygote:
     # --- starting ----------------------------------------------------------------------------------------
 
     def _take_request(self) -> None:
-        _, descriptors, _, _ = socket.recv_fds(self._control, 16, DESCRIPTORS, socket.MSG_CMSG_CLOEXEC)
-        if len(descriptors) < DESCRIPTORS:  # the end of the stream: the agent is gone
+        request, descriptors, _, _ = socket.recv_fds(self._control, 16, DESCRIPTORS, socket.MSG_CMSG_CLOEXEC)
+        if not request:  # the end of the stream: the agent is gone
             self._close()
+            return
+        if len(descriptors) < DESCRIPTORS:  # too many files are open here; closing what came tells the agent
+            for descriptor in descriptors:
+                os.close(descriptor)
             return
         *ends, tether_fd = descriptors
         tether = socket.socket(fileno=tether_fd)
@@ -194,8 +198,9 @@ def _is_let_go(tether: socket.socket) -> bool:
 
 def main(target: str, control_fd: int) -> None:
     """Import the agent's module, then serve on the control socket."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)  # the agent decides when it ends, by closing the control socket
+    # The agent decides when it ends, by closing the control socket. Blocked and not ignored: what is sent to a child
+    # before it has its handlers waits there.
+    signal.pthread_sigmask(signal.SIG_BLOCK, child.BLOCKED)
     adopt_orphans()
     agent, trouble = None, ""
     try:
