@@ -132,6 +132,11 @@ class Membership:
         """Go to sleep if nothing is held; the state it is in then."""
         return self._ask(operations.sleep_if_idle(self._profile.agent_id, self._incarnation))
 
+    def state(self) -> str:
+        """The state that the ledger has it in, "offline" if it is not its agent any more."""
+        reply = self._ledger.run(operations.renew(self._profile.agent_id, self._incarnation))
+        return reply.state if isinstance(reply, Renewed) else "offline"
+
     def sleep_on(self) -> str:
         """It was to wake and cannot: work is to wake another; the state it is in then."""
         return self._ask(operations.pass_over(self._profile.agent_id, self._incarnation))

@@ -27,6 +27,7 @@ class StartFailed(Exception):
 class Standing(Protocol):
     """What the rest asks of the ledger. Each answers the state that the agent is in then."""
 
+    def state(self) -> str: ...
     def sleep(self) -> str: ...
     def open(self) -> str: ...
     def sleep_on(self) -> str: ...
@@ -35,8 +36,8 @@ class Standing(Protocol):
 class Rest:
     """Brings the agent's process to the state that the ledger wants it in: awake, or asleep with its hooks run.
 
-    One thread, so that hooks never overlap. It is told the state by the control channel and by each renewal; what is
-    told late or in the wrong order is set right by the ledger's next answer.
+    One thread, so that hooks never overlap. It is told the state by the control channel and by each renewal. What it
+    is told may be out of date, so it asks the ledger before it acts on it.
     """
 
     def __init__(
@@ -109,18 +110,22 @@ class Rest:
 
     def _step(self) -> float | None:
         """Do what is to be done now; the seconds after which to look again, None until told."""
-        if self._state == "waking":
-            return self._wake()
-        if self.is_asleep:
-            return None
-        if self._state == "sleeping":  # told to while something runs, perhaps: that is let finish
-            if not self._engine.wait_idle(LOOK_SECONDS):
-                return 0.0
-            self._lie_down()
-            return None
-        if self._state == "awake" and self._after_seconds is not None:
-            return self._rest_if_idle(self._after_seconds)
+        match self._state:
+            case "waking":
+                return self._wake()
+            case "awake" if self.is_asleep:
+                return self._wake() if self._ask(self._standing.state) == "awake" else 0.0
+            case "awake" if self._after_seconds is not None:
+                return self._rest_if_idle(self._after_seconds)
+            case "sleeping" if not self.is_asleep:
+                return self._rest_when_idle()
         return None
+
+    def _rest_when_idle(self) -> float:
+        """An operator wants it to sleep, or it asked for it: what still runs is let finish."""
+        if self._engine.wait_idle(LOOK_SECONDS) and self._ask(self._standing.state) == "sleeping":
+            self._lie_down()
+        return 0.0
 
     def _rest_if_idle(self, after_seconds: float) -> float:
         """Go to sleep if nothing has run since it opened for that long; else the time that is left to it."""
@@ -138,11 +143,11 @@ class Rest:
         _give_memory_back()
         log.info("the agent sleeps", extra={"action": "sleep", "agent": self._agent.name})
 
-    def _wake(self) -> float | None:
+    def _wake(self) -> float:
         """Hooks first, then open. Where a hook fails, the agent sleeps on and the ledger turns to another."""
         if self.is_asleep and not all(self._succeeds(hook, "on_wake") for hook in self._agent.wake_hooks):
             self._ask(self._standing.sleep_on)
-            return None
+            return 0.0
         self.is_asleep = False
         if self._ask(self._standing.open) == "awake":
             log.info("the agent is awake", extra={"action": "wake", "agent": self._agent.name})

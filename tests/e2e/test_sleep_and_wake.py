@@ -132,6 +132,21 @@ def test_an_agent_is_woken_by_hand_with_its_hooks_and_one_that_drains_at_once(sw
     assert len(hooks(swarm, "hand")) == 4
 
 
+def test_words_that_come_late_put_no_agent_to_sleep_and_wake_none(swarm: Swarm) -> None:
+    sleeper(swarm, "steady")
+    channel = swarm.key("control", "steady")
+    swarm.redis.publish(channel, "sleeping steady")
+    assert swarm.await_end(swarm.start("echo", 1)).agent_id == "steady"
+    swarm.run(swarm.agents.sleep("steady"))
+    await_hooks(swarm, "steady", "start", "sleep")
+    swarm.redis.publish(channel, "awake steady")
+    swarm.run(swarm.agents.wake("steady"))
+    swarm.await_agents("steady")
+    swarm.redis.publish(channel, "waking steady")
+    swarm.run(swarm.agents.sleep("steady"))
+    await_hooks(swarm, "steady", "start", "sleep", "wake", "woke", "sleep")
+
+
 def test_an_agent_whose_hook_hangs_or_that_is_stopped_is_passed_over_and_the_next_wakes(swarm: Swarm) -> None:
     asleep(swarm, "last")
     stopped = asleep(swarm, "stopped")

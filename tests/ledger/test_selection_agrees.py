@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from mindswarm_exec.lifecycle import PENDING
 from mindswarm_exec.models.options import AgentSelectionCriteria, Constraint, DemandClass, ExecutionOptions
-from mindswarm_exec.selection import Candidate, choose, score
+from mindswarm_exec.selection import Candidate, choose, choose_sleeper, score
 from mindswarm_exec.settings import Settings
-from tests.ledger.invariants import candidates, check_available, check_classes
+from tests.ledger.invariants import candidates, check_available, check_awake_and_asleep, check_classes
 from tests.ledger.world import World
 
 AGENTS = ("ant", "bee", "cat", "dog")
@@ -98,6 +98,25 @@ def test_the_scripts_choose_the_agent_that_selection_chooses(
         assert rank(chosen, last, world.settings) == rank(expected, last, world.settings)
     check_classes(after, world.model)
     check_available(after, world.model, world.settings)
+    world.close()
+
+
+@settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(found=st.lists(agents, min_size=1, max_size=4), criteria=wishes, priority=st.sampled_from([0, 9]))
+def test_the_scripts_wake_the_sleeper_that_selection_chooses(
+    valkey_url: str, found: list[dict[str, Any]], criteria: AgentSelectionCriteria, priority: int
+) -> None:
+    world = World(valkey_url, Settings(namespace="t-sleepers"))
+    prepare(world, [facts | {"load": 0} for facts in found])
+    for agent_id in world.model.agents:
+        world.sleep(agent_id)
+    before = {agent.agent_id: agent for agent in candidates(world.snapshot(), world.model)}
+    expected = choose_sleeper(DemandClass.of("t", criteria), list(before.values()))
+    world.submit("t", ExecutionOptions(agent=criteria, priority=priority))
+    after = world.snapshot()
+    woken = [before[name] for name, record in after.agents.items() if record["state"] == "waking"]
+    assert [one.success_rate("t") for one in woken] == ([expected.success_rate("t")] if expected else [])
+    check_awake_and_asleep(after, world.model)
     world.close()
 
 
