@@ -160,6 +160,16 @@ def test_when_the_last_awake_agent_goes_while_work_waits_a_sleeper_wakes(how: st
     assert "waking" in states(world).values()
 
 
+def test_when_the_last_awake_agent_comes_back_without_the_task_type_a_sleeper_wakes(world: World) -> None:
+    asleep(world, "ant")
+    world.open_agent("bee")
+    world.running(submitted(world))
+    waiting = submitted(world)
+    assert states(world)["ant"] == "sleeping"
+    world.open_agent("bee", task_types=["u"])
+    assert (status(world, waiting), states(world)) == (PENDING, {"ant": "waking", "bee": "awake"})
+
+
 def test_an_agent_below_the_success_rate_does_not_keep_a_better_sleeper_from_waking(world: World) -> None:
     asleep(world, "ant")
     world.open_agent("bee")
@@ -227,6 +237,16 @@ def test_urgent_work_for_a_waking_agent_that_is_lost_wakes_the_next(world: World
         world.run(operations.renew(name, world.model.agents[name].incarnation))
     world.expire_lease(first)
     assert sorted(states(world).values()) == ["awake", "offline", "waking"]
+
+
+def test_urgent_work_for_a_waking_agent_that_is_drained_wakes_the_next(world: World) -> None:
+    asleep(world, "ant", "bee")
+    world.open_agent("cat")
+    submitted(world)
+    submitted(world, priority=8)
+    (first,) = (name for name, state in states(world).items() if state == "waking")
+    world.run(operations.set_agent_state(first, "", "draining", accepts_work=False))
+    assert sorted(states(world).values()) == ["awake", "draining", "waking"]
 
 
 @pytest.mark.parametrize("how", ["by itself", "by hand", "registers anew"])
