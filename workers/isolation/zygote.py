@@ -123,7 +123,8 @@ class Zygote:
             for held in (self._control, tether, *(brood.tether for brood in self._broods.values())):
                 held.close()
             for brood in self._broods.values():
-                os.close(brood.pidfd)
+                if not brood.has_exited:
+                    os.close(brood.pidfd)
             child.live(agent, zygote, *ends)
         except BaseException:  # noqa: BLE001  it must not return into the loop of the zygote
             traceback.print_exc()
