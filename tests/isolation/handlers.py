@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import subprocess
@@ -129,6 +130,16 @@ def fork_returns(ctx: SyncExecutionContext) -> str:
     return "the handler"
 
 
+@agent.task("junk", isolation="process")
+def junk(ctx: SyncExecutionContext) -> None:
+    """Write into every socket that the process was born with."""
+    for name in os.listdir("/proc/self/fd"):
+        if int(name) > 2 and os.path.exists(f"/proc/self/fd/{name}"):
+            with contextlib.suppress(OSError):
+                os.write(int(name), b"\xff" * 64)
+    time.sleep(FOREVER)
+
+
 @agent.task("hoard.below", isolation="process")
 def hoard_below(ctx: SyncExecutionContext) -> None:
     """A grandchild takes ever more memory."""
@@ -164,9 +175,10 @@ def swarm(ctx: SyncExecutionContext, payload: str) -> None:
     """200 children that are deaf to SIGTERM, and a daemon that has left the group and the session."""
     if os.fork() == 0:
         os.setsid()
-        if os.fork() == 0:
-            _write(payload, "daemon")
+        daemon = os.fork()
+        if daemon == 0:
             time.sleep(FOREVER)
+        _write(payload, "daemon", daemon)
         os._exit(0)
     for _ in range(200):
         if os.fork() == 0:

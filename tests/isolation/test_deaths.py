@@ -29,7 +29,7 @@ def own() -> Iterator[ProcessIsolation]:
     found.stop()
 
 
-@pytest.mark.parametrize(("task_type", "count"), [("family", 2), ("swarm", 201)])
+@pytest.mark.parametrize(("task_type", "count"), [("family", 2), ("swarm", 202)])
 def test_a_killed_agent_leaves_nothing_alive(tmp_path: Path, task_type: str, count: int) -> None:
     words = [sys.executable, "-m", "tests.isolation.agent_process", task_type, str(tmp_path / "pids")]
     agent = subprocess.Popen(words, cwd=ROOT)

@@ -100,7 +100,7 @@ def test_200_deaf_children_and_a_daemon_end_with_their_attempt_and_nothing_else_
 
 def test_a_cancel_ends_200_deaf_children_and_a_daemon(start: Start, tmp_path: Path) -> None:
     run = start("swarm", str(tmp_path / "pids"))
-    pids = await_noted(tmp_path / "pids", 201)
+    pids = await_noted(tmp_path / "pids", 202)
     run.end_on(Wish.CANCEL)
     assert_gone(pids)
     assert_gone(noted(tmp_path / "pids"))

@@ -106,6 +106,12 @@ def test_a_signal_that_nobody_here_sent_is_named(start: Start) -> None:
     assert found.value.measured == {"signal": "SIGSEGV"}
 
 
+def test_a_handler_that_garbles_its_channel_ends_alone(start: Start) -> None:
+    with pytest.raises(ProcessDied, match="what no handler sends"):
+        start("junk").result()
+    assert start("sum", {"left": 2, "right": 3}).result() == 5
+
+
 def test_what_a_handler_leaves_behind_is_killed(start: Start, tmp_path: Path) -> None:
     assert start("leftovers", str(tmp_path / "pids")).result() == "done"
     assert_gone(await_noted(tmp_path / "pids", 1))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import inspect
 import itertools
 import json
 import math
@@ -80,7 +81,7 @@ def _perform(handler: Handler, order: dict[str, Any], channel: Channel, stop: St
         _execute(handler.command, *arguments)
     facts = wire.AttemptFacts.model_validate(order["facts"])
     reporter = cast(AttemptReporter, RemoteReporter(channel, stop, facts))
-    if asyncio.iscoroutinefunction(handler.function):
+    if inspect.iscoroutinefunction(handler.function):
         result = asyncio.run(_awaited(handler.function(ExecutionContext(reporter), *arguments), stop))
     else:
         result = handler.function(SyncExecutionContext(reporter), *arguments)

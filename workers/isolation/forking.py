@@ -39,6 +39,8 @@ class ZygoteProcess:
     """One zygote, from its start to its end."""
 
     def __init__(self, target: str) -> None:
+        if sys.platform != "linux":
+            raise ProcessDied(f"handlers run in processes of their own on Linux only; this is {sys.platform}")
         self._mark = secrets.token_hex(16)
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._control.settimeout(SILENCE_SECONDS)

@@ -113,7 +113,7 @@ class Intake:
         try:
             for frame in self._frames.feed(data):
                 self._take_frame(frame)
-        except (wire.BadFrame, ValueError, KeyError, TypeError) as error:
+        except (wire.BadFrame, ValueError, KeyError, TypeError, RecursionError) as error:
             self.fault = ProcessDied(f"the process was killed: it sent what no handler sends ({error})")
             return False
         return True
