@@ -11,18 +11,19 @@ import socket
 import time
 from typing import Any
 
-from mindswarm_exec.agent import CommandHandler, Handler, InvalidPayload
-from mindswarm_exec.context import ExecutionCancelled, SafePointReached
+from mindswarm_exec.agent import CommandHandler, Handler
+from mindswarm_exec.context import ExecutionCancelled
 from mindswarm_exec.settings import Settings
 from workers.attempt import RunningAttempt, Wish
 from workers.isolation import wire
-from workers.isolation.command import command_result, killed, signal_name
-from workers.isolation.endings import HandlerFailed, LimitBreached, ProcessDied
+from workers.isolation.command import command_result
+from workers.isolation.endings import LimitBreached
 from workers.isolation.forking import ZygoteProcess, Zygotes
 from workers.isolation.intake import Intake
 from workers.isolation.limits import Meter, RunningClock
 from workers.isolation.links import Links
 from workers.isolation.tree import Process, look_at, members, send, signal_tree
+from workers.isolation.verdict import death, told_by_handler
 
 #: How often limits are checked and wishes looked for that ring no alarm.
 SAMPLE_SECONDS = 0.1
@@ -123,15 +124,17 @@ class Supervision:
         breach = self._breach or self._meter.output(self._intake.output_bytes)
         if breach is not None:
             raise breach
+        if self._intake.answer is not None and self._intake.answer.kind == wire.RESULT:
+            return self._intake.answer.body
         if self._intake.answer is not None:
-            return self._answered(self._intake.answer)
+            raise told_by_handler(json.loads(self._intake.answer.body), self._meter, self._resident_bytes)
         code = (self._intake.exit or {}).get("exit")
         is_ok = isinstance(self._handler, CommandHandler) and code in self._handler.command.ok_codes
         if self._stopping is not None and not is_ok:
             raise ExecutionCancelled(self._stopping.value)
         if isinstance(self._handler, CommandHandler) and code is not None:
             return command_result(self._handler, int(code), self._intake.stdout, self._intake.stderr)
-        raise self._death()
+        raise death(self._handler, self._intake)
 
     @property
     def _is_over(self) -> bool:
@@ -284,41 +287,3 @@ class Supervision:
         # a zygote that still imports the agent's module knows of nothing to clear: it finds the tether let go later
         if has_vanished or not (self._intake.is_let_go or self._is_abandoned):
             self._zygote.clear()
-
-    def _answered(self, frame: wire.Frame) -> bytes:
-        if frame.kind == wire.RESULT:
-            return frame.body
-        told = json.loads(frame.body)
-        raise self._raised(told["kind"], told["type"], told["message"], told)
-
-    def _raised(self, kind: str, type_name: str, message: str, told: dict[str, Any]) -> BaseException:
-        """What the handler raised, as `ProcessIsolation.run` raises it."""
-        match kind:
-            case "safe_point":
-                return SafePointReached()
-            case "cancelled":
-                return ExecutionCancelled(message)
-            case "invalid_payload":
-                return InvalidPayload(message)
-            case "retry_after":
-                return wire.raised_by_call(told)
-            case "memory" if breach := self._meter.refused_memory(self._resident_bytes):
-                return breach
-        return HandlerFailed(type_name, message)
-
-    def _death(self) -> Exception:
-        intake = self._intake
-        if intake.fault is not None:
-            return intake.fault
-        if intake.failure:
-            return ProcessDied(f"no process was started for the handler: {intake.failure}")
-        if intake.exit is None:
-            return ProcessDied("the process that starts handlers (the zygote) ended, and the handler's with it")
-        if "exit" in intake.exit:
-            code = int(intake.exit["exit"])
-            return ProcessDied(f"the handler's process exited with code {code}", {"exit_code": code})
-        number = int(intake.exit["signal"])
-        if isinstance(self._handler, CommandHandler):
-            return killed(self._handler, number)
-        name = signal_name(number)
-        return ProcessDied(f"the handler's process was killed by {name}, which nobody here sent", {"signal": name})
