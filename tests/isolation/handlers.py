@@ -207,8 +207,8 @@ def leftovers(ctx: SyncExecutionContext, payload: str) -> str:
 
 @agent.task("tidy", isolation="process")
 def tidy(ctx: SyncExecutionContext, payload: str) -> None:
-    _write(payload, "began")
     try:
+        _write(payload, "began")
         time.sleep(FOREVER)
     finally:
         _write(payload, "tidied")
@@ -216,8 +216,8 @@ def tidy(ctx: SyncExecutionContext, payload: str) -> None:
 
 @agent.task("tidy.async", isolation="process")
 async def tidy_async(ctx: ExecutionContext, payload: str) -> None:
-    _write(payload, "began")
     try:
+        _write(payload, "began")
         await asyncio.sleep(FOREVER)
     finally:
         _write(payload, "tidied")

@@ -87,6 +87,7 @@ class Supervision:
         self._is_abandoned = False
         self._stopping: Wish | None = None
         self._kill_at: float | None = None
+        self._owes_term = False
         self._given_up_at = math.inf
         self._is_frozen = False
         self._pause_seen_at: float | None = None
@@ -103,6 +104,8 @@ class Supervision:
         while not self._is_over:
             self._intake.wait(self._patience())
             self._heed_wish()
+            if self._owes_term and self._intake.pid is not None:
+                self._terminate(self._intake.pid)
             if time.monotonic() >= self._sample_at:
                 self._sample()
             if self._intake.answer is not None and self._kill_at is None:
@@ -217,16 +220,16 @@ class Supervision:
     def _stop(self, wish: Wish) -> None:
         """SIGTERM, so that `finally` blocks run; SIGKILL when the grace is over."""
         self._stopping = wish
-        if self._intake.pid is None:
-            self._is_abandoned = True  # not even forked yet; the zygote kills it in the bud
-            return
         grace = self._grace(wish)
-        if grace > 0:
-            try:
-                os.killpg(self._intake.pid, signal.SIGTERM)
-            except ProcessLookupError:  # it does not lead its group yet
-                send(self._intake.pid, signal.SIGTERM)
         self._kill_at = time.monotonic() + grace
+        self._owes_term = grace > 0
+
+    def _terminate(self, pid: int) -> None:
+        self._owes_term = False
+        try:
+            os.killpg(pid, signal.SIGTERM)
+        except ProcessLookupError:  # it does not lead its group yet
+            send(pid, signal.SIGTERM)
 
     def _grace(self, wish: Wish) -> float:
         match wish:
@@ -240,7 +243,9 @@ class Supervision:
     def _kill(self) -> None:
         self._kill_at = math.inf  # once is enough: what it misses is killed when the zygote clears away
         self._given_up_at = time.monotonic() + CLEARING_SECONDS  # a zygote that is stuck tells of no exit
-        if self._intake.pid is not None:
+        if self._intake.pid is None:
+            self._is_abandoned = True  # the zygote has not come to it yet, and then kills it in the bud
+        else:
             self._signal(signal.SIGKILL)
 
     def _signal(self, number: signal.Signals) -> None:
