@@ -166,7 +166,7 @@ def test_when_the_last_awake_agent_comes_back_without_the_task_type_a_sleeper_wa
     world.running(submitted(world))
     waiting = submitted(world)
     assert states(world)["ant"] == "sleeping"
-    world.open_agent("bee", task_types=["u"])
+    world.register("bee", {"task_types": ["u"], "capabilities": [], "labels": {}}, 1)
     assert (status(world, waiting), states(world)) == (PENDING, {"ant": "waking", "bee": "awake"})
 
 
