@@ -21,7 +21,7 @@ a test compares the two.
     serves          set      by agent: classes whose demand it meets                with the agent
     held            hash     by agent: attempt id → nonce; its size is the load     while held
     success         hash     by agent: task type → smoothed success rate            with the agent
-    deadlines       zset     "execution:<id>", "agent:<id>", "cascade:<id>" → ms     while something is watched
+    deadlines       zset     "<execution, agent, waking, cascade>:<id>" → next (ms)  while something is watched
     affinity        string   by project and key: the agent that ran it last         a week after the last use
     concurrency     set      by project and key: executions with a permit           while held
     held_back       zset     by project and key: execution id → rank (ms)           while it waits for a permit

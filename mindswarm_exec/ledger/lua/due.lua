@@ -1,9 +1,9 @@
 --[[ due.lua: what has passed its deadline.
   KEYS  1 prefix
   ARGV  1 most members to name
-  REPLY {now:int, {agent ids}, {{execution_id, status, nonce, attempt, agent_id, failed_attempts, deliveries,
-        options, eligible_at_ms, queue_timeout_at_ms, delivery_at_ms, timeout_at_ms, stall_at_ms, pause_ack_at_ms,
-        cancel_grace_at_ms}, …}, {ids of cancelled executions whose children are still to be cancelled}}
+  REPLY {now:int, {ids of agents, silent or waking}, {{execution_id, status, nonce, attempt, agent_id, failed_attempts,
+        deliveries, options, eligible_at_ms, queue_timeout_at_ms, delivery_at_ms, timeout_at_ms, stall_at_ms,
+        pause_ack_at_ms, cancel_grace_at_ms}, …}, {ids of cancelled executions whose children are still to be cancelled}}
   EMITS nothing; notes the time of the sweep
   TWICE harmless ]]
 call('SET', key('swept_at'), ms(NOW))
