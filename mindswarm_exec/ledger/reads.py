@@ -54,11 +54,19 @@ def newest(status: Status, before_ms: int | None, since_ms: int | None, most: in
     low = "-inf" if since_ms is None else since_ms
     key = Key("status", status)
     step = ("ZRANGE", key, high, low, "BYSCORE", "REV", "LIMIT", 0, most, "WITHSCORES")
+    return Operation((step,), lambda replies: _places(status, replies[0]))
 
-    def read(replies: list[Any]) -> list[Place]:
-        return [Place(int(float(score)), member, status) for member, score in _scored(replies[0])]
 
-    return Operation((step,), read)
+def oldest(status: Status, since_ms: int | None, until_ms: int | None, most: int) -> Operation[list[Place]]:
+    """As `newest`, from the other end: the longest in `status` first, then by id."""
+    low = "-inf" if since_ms is None else since_ms
+    high = "+inf" if until_ms is None else until_ms
+    step = ("ZRANGE", Key("status", status), low, high, "BYSCORE", "LIMIT", 0, most, "WITHSCORES")
+    return Operation((step,), lambda replies: _places(status, replies[0]))
+
+
+def _places(status: Status, reply: Any) -> list[Place]:
+    return [Place(int(score), member, status) for member, score in _scored(reply)]
 
 
 def _scored(reply: Any) -> list[tuple[str, float]]:

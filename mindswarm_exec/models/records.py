@@ -163,6 +163,9 @@ class AgentRecord(WireModel):
     max_concurrent: int
     load: int = Field(description="slots taken, by held attempts")
     held: tuple[str, ...] = Field((), description="ids of the executions whose attempts it holds")
+    unresponsive: tuple[str, ...] = Field(
+        (), description="those of them whose attempt is over, but not its code: fenced, forced or timed out"
+    )
     success_rates: dict[str, float] = Field(default_factory=dict, description="smoothed, by task type")
     incarnation: str
     registered_at: Instant | None = None
@@ -207,6 +210,17 @@ class ExecutionHistory(WireModel):
 class ExecutionPage(WireModel):
     executions: tuple[Execution, ...]
     next_cursor: str | None = None
+
+
+class BulkOutcome(WireModel):
+    """What one call did to all executions that its filters admit."""
+
+    verb: Literal["cancel", "retry"]
+    matched: int = Field(description="executions that the filters admit, counted before anything was done")
+    done: int = Field(description="of these, what was cancelled, asked to stop or brought back")
+    refused: int = Field(description="of these, what had moved on meanwhile, so that it was left alone")
+    dry_run: bool = Field(False, description="true: nothing was done")
+    execution_ids: tuple[str, ...] = Field((), description="the first 100 that matched")
 
 
 class ExecutionMetrics(WireModel):

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import builtins
+from collections.abc import Iterable, Sequence
+
 from mindswarm_exec.errors import MoveRefused, UnknownAgent
+from mindswarm_exec.identifiers import execution_of
 from mindswarm_exec.ledger import operations, reads
 from mindswarm_exec.ledger.faces import AsyncLedger
+from mindswarm_exec.ledger.reads import AgentFacts, Record
 from mindswarm_exec.ledger.replies import Absent, Done, Fenced, Refused
 from mindswarm_exec.models.records import AgentRecord
 from mindswarm_exec.service.executions import Publisher
 from mindswarm_exec.service.names import nearest
 from mindswarm_exec.service.records import agent_record
+
+#: What tells whether an attempt is the present one of its execution, and not settled.
+LIFE = ("nonce", "settled")
 
 
 class AgentManager:
@@ -23,14 +31,15 @@ class AgentManager:
         """Every registered agent, first registered first; offline ones until their retention has passed."""
         names = await self._ledger.run(reads.agent_ids())
         found = await self._ledger.run_many([reads.agent(name) for name in names])
-        return [agent_record(facts) for facts in found if facts is not None]
+        return await self._records([facts for facts in found if facts is not None])
 
     async def get(self, agent_id: str) -> AgentRecord:
         """One agent. Raises UnknownAgent."""
         facts = await self._ledger.run(reads.agent(agent_id))
         if facts is None:
             raise await self._unknown(agent_id)
-        return agent_record(facts)
+        (record,) = await self._records([facts])
+        return record
 
     async def sleep(self, agent_id: str) -> AgentRecord:
         """The agent takes no work until it is woken; what it runs goes on, and then its hooks run.
@@ -66,5 +75,34 @@ class AgentManager:
                     found=found,
                 )
 
+    async def _records(self, agents: Sequence[AgentFacts]) -> builtins.list[AgentRecord]:
+        """The agents' records; what an agent still holds of attempts that are over is unresponsive."""
+        held = [(facts.agent_id, *pair) for facts in agents for pair in facts.held.items()]
+        seen = await self._ledger.run_many([reads.fields(execution_of(attempt), LIFE) for _, attempt, _ in held])
+        over = {
+            (agent_id, attempt)
+            for (agent_id, attempt, nonce), x in zip(held, seen, strict=True)
+            if _is_over(x, nonce)
+        }
+        if not over:
+            return [agent_record(facts) for facts in agents]
+        # an attempt that ended between the two looks has freed its slot by now
+        suspects = sorted({agent_id for agent_id, _ in over})
+        again = await self._ledger.run_many([reads.agent(agent_id) for agent_id in suspects])
+        still = {(facts.agent_id, attempt) for facts in again if facts for attempt in facts.held}
+        return [
+            agent_record(facts).model_copy(update={"unresponsive": _executions(over & still, facts.agent_id)})
+            for facts in agents
+        ]
+
     async def _unknown(self, agent_id: str) -> UnknownAgent:
         return UnknownAgent.of(agent_id, nearest(agent_id, await self._ledger.run(reads.agent_ids())))
+
+
+def _is_over(x: Record, nonce: str) -> bool:
+    """Whether an attempt has been settled, or its execution given to another. A frozen attempt is neither."""
+    return x.get("nonce") != nonce or x.get("settled", "").startswith(nonce)
+
+
+def _executions(attempts: Iterable[tuple[str, str]], agent_id: str) -> tuple[str, ...]:
+    return tuple(sorted({execution_of(attempt) for held_by, attempt in attempts if held_by == agent_id}))

@@ -133,15 +133,7 @@ class ExecutionControl:
         It goes on from its latest checkpoint, or with `start_from` "start" anew. Its history keeps every attempt.
         """
         record = await self._record(execution_id)
-        fields: dict[str, str | int | float] = {}
-        pinned = ("", "", "")
-        if options is not None:
-            fields = _replaced(record, options)
-            pinned = pinned_class(record["task_type"], options)
-        if start_from == "start":
-            fields |= _forgotten(record)
-        changes = event_data(options_changed=options is not None or None, start_from=start_from)
-        reply = await self._ledger.run(operations.retry(execution_id, new_nonce(), changes, fields, pinned=pinned))
+        reply = await self._ledger.run(retrial(execution_id, record, options, start_from))
         if isinstance(reply, AgentUnknown):
             assert options is not None
             raise await self._unknown_agent(options)
@@ -247,6 +239,22 @@ def cancellation_of_children(execution_id: str) -> Operation[tuple[int, tuple[Wa
     """The ledger operation that cancels some of the children of a cancelled execution."""
     error = CANCELLED_WITH_PARENT.model_dump_json(exclude_defaults=True)
     return operations.cancel_children(execution_id, error, event_data(parent_id=execution_id))
+
+
+def retrial(
+    execution_id: str, record: Record, options: ExecutionOptions | None = None, start_from: RetryFrom = "checkpoint"
+) -> Operation[Controlled | AgentUnknown]:
+    """The ledger operation that brings one execution back. Without options and from its checkpoint, `record` may
+    be empty."""
+    fields: dict[str, str | int | float] = {}
+    pinned = ("", "", "")
+    if options is not None:
+        fields = _replaced(record, options)
+        pinned = pinned_class(record["task_type"], options)
+    if start_from == "start":
+        fields |= _forgotten(record)
+    changes = event_data(options_changed=options is not None or None, start_from=start_from)
+    return operations.retry(execution_id, new_nonce(), changes, fields, pinned=pinned)
 
 
 def event_data(**facts: JsonValue) -> str:

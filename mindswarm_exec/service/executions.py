@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Protocol, overload
+from typing import Protocol, Unpack, overload
 
 from pydantic import JsonValue
 
@@ -21,9 +21,10 @@ from mindswarm_exec.ledger.replies import (
     ParentUnknown,
     TaskUnknown,
 )
-from mindswarm_exec.lifecycle import PENDING, TERMINAL, Status
+from mindswarm_exec.lifecycle import CANCEL, PENDING, RETRY, TERMINAL, Status
 from mindswarm_exec.models.options import ExecutionOptions, StartRequest
 from mindswarm_exec.models.records import (
+    BulkOutcome,
     Execution,
     ExecutionHistory,
     ExecutionMetrics,
@@ -32,7 +33,9 @@ from mindswarm_exec.models.records import (
     QueueStatus,
 )
 from mindswarm_exec.service import listing, metrics
-from mindswarm_exec.service.control import UNCHANGED, ExecutionControl, Publisher
+from mindswarm_exec.service.bulk import Bulk, Criteria, chosen
+from mindswarm_exec.service.control import UNCHANGED, ExecutionControl, Publisher, RetryFrom
+from mindswarm_exec.service.listing import Statuses, checked_statuses
 from mindswarm_exec.service.queue import queue_status
 from mindswarm_exec.service.records import execution_record, history_entries
 from mindswarm_exec.service.refusals import parent_refused
@@ -131,6 +134,39 @@ class ExecutionService(ExecutionControl):
             case ParentUnknown() | ParentOver():
                 raise parent_refused(request.parent_id, reply)
 
+    # --- control of many ---------------------------------------------------------------------------------
+
+    async def cancel_many(
+        self, *, reason: str = "", force: bool = False, dry_run: bool = False, **criteria: Unpack[Criteria]
+    ) -> BulkOutcome:
+        """Cancel every execution that has not ended and meets the criteria, and its children; as `cancel` for each.
+
+        Raises:
+            InvalidRequest: no criterion is given, or a status of what has ended.
+        """
+        bulk = Bulk(self._ledger, self._publish)
+        return await bulk.cancel(chosen(CANCEL, criteria), reason, force=force, dry_run=dry_run)
+
+    async def retry_many(
+        self,
+        *,
+        options: ExecutionOptions | None = None,
+        start_from: RetryFrom = "checkpoint",
+        dry_run: bool = False,
+        **criteria: Unpack[Criteria],
+    ) -> BulkOutcome:
+        """Bring back every execution that failed, was cancelled or timed out and meets the criteria; as `retry`.
+
+        Raises:
+            InvalidRequest: no criterion is given, or another status.
+            UnknownAgent: `options.agent.agent_id` has never registered.
+        """
+        wanted = chosen(RETRY, criteria)
+        if options and options.agent.agent_id and options.agent.agent_id not in await self._agent_ids():
+            raise await self._unknown_agent(options)
+        bulk = Bulk(self._ledger, self._publish)
+        return await bulk.retry(wanted, options, start_from, dry_run=dry_run)
+
     # --- look --------------------------------------------------------------------------------------------
 
     async def get(self, execution_id: str) -> Execution:
@@ -139,7 +175,7 @@ class ExecutionService(ExecutionControl):
 
     async def list(
         self,
-        status: Status | Sequence[Status] | None = None,
+        status: Statuses = None,
         agent_id: str | None = None,
         task_type: str | None = None,
         task_id: str | None = None,
@@ -148,10 +184,12 @@ class ExecutionService(ExecutionControl):
         until: datetime | None = None,
         limit: int = 50,
         cursor: str | None = None,
+        tag: str | None = None,
+        parent_id: str | None = None,
     ) -> ExecutionPage:
         """Executions that match, newest first by the instant they took their present status."""
-        statuses = (status,) if isinstance(status, Status) else tuple(status or Status)
-        wanted = listing.Filter(statuses, agent_id, task_type, task_id, project_id, since, until)
+        statuses = checked_statuses(status, tuple(Status))
+        wanted = listing.Filter(statuses, agent_id, task_type, task_id, project_id, since, until, tag, parent_id)
         return await listing.page(self._ledger, wanted, limit, cursor)
 
     async def get_metrics(self, execution_id: str) -> ExecutionMetrics:
@@ -170,7 +208,7 @@ class ExecutionService(ExecutionControl):
 
     async def list_history(
         self,
-        status: Status | Sequence[Status] | None = None,
+        status: Statuses = None,
         agent_id: str | None = None,
         task_type: str | None = None,
         task_id: str | None = None,
@@ -179,10 +217,12 @@ class ExecutionService(ExecutionControl):
         until: datetime | None = None,
         limit: int = 50,
         cursor: str | None = None,
+        tag: str | None = None,
+        parent_id: str | None = None,
     ) -> ExecutionHistory:
         """Executions that have ended (or are in `status`), newest first."""
-        statuses = (status,) if isinstance(status, Status) else tuple(status or sorted(TERMINAL))
-        wanted = listing.Filter(statuses, agent_id, task_type, task_id, project_id, since, until)
+        statuses = checked_statuses(status, sorted(TERMINAL))
+        wanted = listing.Filter(statuses, agent_id, task_type, task_id, project_id, since, until, tag, parent_id)
         page = await listing.page(self._ledger, wanted, limit, cursor)
         return ExecutionHistory(executions=page.executions, next_cursor=page.next_cursor)
 
@@ -214,10 +254,13 @@ class ExecutionService(ExecutionControl):
 
     async def _assigned(self, options: ExecutionOptions, assignee: str | None) -> ExecutionOptions:
         """The options with the task's assignee, if that is an agent, as the pre-assigned one."""
-        if not assignee or options.agent.agent_id or assignee not in await self._ledger.run(reads.agent_ids()):
+        if not assignee or options.agent.agent_id or assignee not in await self._agent_ids():
             return options
         agent = options.agent.model_copy(update={"agent_id": assignee})
         return options.model_copy(update={"agent": agent})
+
+    async def _agent_ids(self) -> Sequence[str]:
+        return await self._ledger.run(reads.agent_ids())
 
     async def _answered(self, execution_id: str, *, explained: bool) -> Execution:
         """The record; with the reason why it waits where that is asked for, or costs no look at the agents."""

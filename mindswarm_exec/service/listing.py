@@ -1,15 +1,17 @@
-"""Pages of executions, newest first, over the indexes by status."""
+"""Executions over the indexes by status: pages of them, newest first, or every one that matches."""
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from mindswarm_exec.errors import InvalidRequest
 from mindswarm_exec.ledger import reads
 from mindswarm_exec.ledger.faces import AsyncLedger
+from mindswarm_exec.ledger.operations import Operation
 from mindswarm_exec.ledger.reads import Place, Record
 from mindswarm_exec.lifecycle import Status
 from mindswarm_exec.models.records import Execution, ExecutionPage
@@ -18,6 +20,9 @@ from mindswarm_exec.service.records import execution_record
 #: Executions read for one page; a page of a rare filter may then be short, with a cursor to go on from.
 MOST_READ = 5000
 CHUNK = 200
+
+Statuses = Status | str | Sequence[Status | str] | None
+Order = tuple[int, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,15 +37,43 @@ class Filter:
     #: bounds on the instant at which the present status was taken
     since: datetime | None = None
     until: datetime | None = None
+    tag: str | None = None
+    parent_id: str | None = None
 
     def admits(self, fields: Record) -> bool:
-        wanted = (
-            ("agent_id", self.agent_id),
-            ("task_type", self.task_type),
-            ("task_id", self.task_id),
-            ("project_id", self.project_id),
-        )
-        return all(value is None or fields.get(name) == value for name, value in wanted)
+        return all(fields.get(name) == value for name, value in self._wanted().items()) and self._has_tag(fields)
+
+    @property
+    def names(self) -> list[str]:
+        """The fields of a record that `admits` looks at."""
+        return [*self._wanted(), *(["options"] if self.tag else [])]
+
+    def _wanted(self) -> dict[str, str]:
+        names = ("agent_id", "task_type", "task_id", "project_id", "parent_id")
+        return {name: value for name in names if (value := getattr(self, name)) is not None}
+
+    def _has_tag(self, fields: Record) -> bool:
+        options = fields.get("options", "{}")
+        # a name needs no escapes in JSON, so most records are told apart without reading them
+        return self.tag is None or (f'"{self.tag}"' in options and self.tag in json.loads(options).get("tags", ()))
+
+
+def checked_statuses(given: Statuses, otherwise: Sequence[Status]) -> tuple[Status, ...]:
+    """The statuses asked for, by themselves or by name; `otherwise` if none is.
+
+    Raises:
+        InvalidRequest: there is no such status.
+    """
+    if not given:
+        return tuple(otherwise)
+    try:
+        return tuple(Status(each) for each in ([given] if isinstance(given, str) else given))
+    except ValueError:
+        raise InvalidRequest(
+            f"status: there is no such state. The states are {', '.join(Status)}.",
+            field="status",
+            allowed=list(Status),
+        ) from None
 
 
 async def page(ledger: AsyncLedger, wanted: Filter, limit: int, cursor: str | None) -> ExecutionPage:
@@ -52,45 +85,99 @@ async def page(ledger: AsyncLedger, wanted: Filter, limit: int, cursor: str | No
     after = _position(cursor)
     found: list[Execution] = []
     for _ in range(MOST_READ // CHUNK):
-        places = await _places(ledger, wanted, after)
+        places = await _newest(ledger, wanted, after)
         if not places:
             return ExecutionPage(executions=tuple(found))
-        for place, fields in zip(places, await _records(ledger, places), strict=True):
+        records = await ledger.run_many([reads.execution(place.execution_id) for place in places])
+        for place, fields in zip(places, records, strict=True):
             after = place.order
             if fields and fields.get("status") == place.status and wanted.admits(fields):
                 found.append(execution_record(place.execution_id, fields))
                 if len(found) == limit:
-                    return ExecutionPage(executions=tuple(found), next_cursor=_cursor(place))
-    return ExecutionPage(executions=tuple(found), next_cursor=f"{after[0]}:{after[1]}" if after else None)
+                    return ExecutionPage(executions=tuple(found), next_cursor=_cursor(after))
+    return ExecutionPage(executions=tuple(found), next_cursor=_cursor(after) if after else None)
 
 
-async def _places(ledger: AsyncLedger, wanted: Filter, after: tuple[int, str] | None) -> list[Place]:
-    """The next places behind `after`, over all wanted statuses."""
-    until_ms = _ms(wanted.until)
-    before_ms = until_ms if after is None else min(after[0], until_ms or after[0])
-    asked = [reads.newest(status, before_ms, _ms(wanted.since), CHUNK) for status in wanted.statuses]
-    by_status = await ledger.run_many(asked)
-    merged = heapq.merge(*(_behind(places, after) for places in by_status), key=lambda p: p.order, reverse=True)
-    return [place for place, _ in zip(merged, range(CHUNK), strict=False)]
+async def every(ledger: AsyncLedger, wanted: Filter) -> list[str]:
+    """The ids of all executions that match and exist at the call, the longest in their status first.
+
+    One that changes its status meanwhile goes to the end of the order, where the walk is still to come by: none
+    is missed that matches all along.
+    """
+    now_ms = await ledger.run(reads.server_time_ms())
+    names = ["status", "created_at_ms", *wanted.names]
+    found: dict[str, None] = {}
+    after: Order | None = None
+    while places := await _oldest(ledger, wanted, after):
+        records = await ledger.run_many([reads.fields(place.execution_id, names) for place in places])
+        for place, fields in zip(places, records, strict=True):
+            after = place.order
+            is_present = fields.get("status") == place.status and int(fields["created_at_ms"]) <= now_ms
+            if is_present and wanted.admits(fields):
+                found[place.execution_id] = None
+    return list(found)
 
 
-def _behind(places: Sequence[Place], after: tuple[int, str] | None) -> Iterable[Place]:
-    return (place for place in places if after is None or place.order < after)
+async def _newest(ledger: AsyncLedger, wanted: Filter, after: Order | None) -> list[Place]:
+    """The next places behind `after`, over all wanted statuses, newest first."""
+    since_ms, until_ms = _ms(wanted.since), _ms(wanted.until)
+    before_ms = until_ms if after is None else min(after[0], after[0] if until_ms is None else until_ms)
+    return await _next(
+        ledger,
+        lambda most: [reads.newest(status, before_ms, since_ms, most) for status in wanted.statuses],
+        lambda order: after is None or order < after,
+        is_reversed=True,
+    )
 
 
-async def _records(ledger: AsyncLedger, places: Sequence[Place]) -> list[Record | None]:
-    return await ledger.run_many([reads.execution(place.execution_id) for place in places])
+async def _oldest(ledger: AsyncLedger, wanted: Filter, after: Order | None) -> list[Place]:
+    """The next places behind `after`, over all wanted statuses, oldest first."""
+    since_ms, until_ms = _ms(wanted.since), _ms(wanted.until)
+    from_ms = since_ms if after is None else max(after[0], since_ms or 0)
+    return await _next(
+        ledger,
+        lambda most: [reads.oldest(status, from_ms, until_ms, most) for status in wanted.statuses],
+        lambda order: after is None or order > after,
+        is_reversed=False,
+    )
+
+
+async def _next(
+    ledger: AsyncLedger,
+    ask: Callable[[int], Sequence[Operation[list[Place]]]],
+    is_behind: Callable[[Order], bool],
+    *,
+    is_reversed: bool,
+) -> list[Place]:
+    """At most `CHUNK` places that are behind, none between them left out; empty at the end of the index.
+
+    What a full answer cuts off lies beyond its last place, so what other statuses have beyond that has to wait. A
+    script may give many executions one status in one millisecond: until one behind is seen, more are asked for.
+    """
+    most = CHUNK
+    while True:
+        by_status = await ledger.run_many(ask(most))
+        merged = heapq.merge(*by_status, key=lambda place: place.order, reverse=is_reversed)
+        behind = [place for place in merged if is_behind(place.order)]
+        edges = [places[-1].order for places in by_status if len(places) == most]
+        if not edges:
+            return behind[:CHUNK]
+        edge = max(edges) if is_reversed else min(edges)
+        known = [place for place in behind if (place.order >= edge if is_reversed else place.order <= edge)]
+        if known:
+            return known[:CHUNK]
+        most *= 2
 
 
 def _ms(moment: datetime | None) -> int | None:
     return None if moment is None else round(moment.timestamp() * 1000)
 
 
-def _cursor(place: Place) -> str:
-    return f"{place.at_ms}:{place.execution_id}"
+def _cursor(order: Order) -> str:
+    return f"{order[0]}:{order[1]}"
 
 
-def _position(cursor: str | None) -> tuple[int, str] | None:
+def _position(cursor: str | None) -> Order | None:
     if cursor is None:
         return None
     at, _, execution_id = cursor.partition(":")
