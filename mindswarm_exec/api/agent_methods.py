@@ -64,4 +64,4 @@ class AgentMethods:
 
 def _shown(caller: Caller, agent: AgentRecord) -> AgentRecord:
     """What it holds may belong to any project, so only admins see that."""
-    return agent if caller.is_admin else agent.model_copy(update={"held": ()})
+    return agent if caller.is_admin else agent.model_copy(update={"held": (), "unresponsive": ()})

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mindswarm_exec.api import params
 from mindswarm_exec.api.caller import Caller
 from mindswarm_exec.api.jsonrpc import Method
 from mindswarm_exec.errors import (
+    AlreadyAnswered,
     Forbidden,
     LedgerFull,
     LedgerUnavailable,
@@ -19,6 +20,7 @@ from mindswarm_exec.errors import (
 )
 from mindswarm_exec.models.options import StartRequest
 from mindswarm_exec.models.records import (
+    BulkOutcome,
     Execution,
     ExecutionHistory,
     ExecutionMetrics,
@@ -26,6 +28,7 @@ from mindswarm_exec.models.records import (
     MetricWindow,
     QueueStatus,
 )
+from mindswarm_exec.service.executions import UNCHANGED
 
 if TYPE_CHECKING:
     from mindswarm_exec.service import Services
@@ -33,7 +36,16 @@ if TYPE_CHECKING:
 _LOOK = (UnknownExecution, LedgerUnavailable)
 _MOVE = (*_LOOK, MoveRefused)
 _LIST = (Forbidden, LedgerUnavailable)
-_SUBMIT = (UnknownAgent, UnknownTask, PayloadTooLarge, Forbidden, LedgerUnavailable, LedgerFull)
+_SUBMIT = (
+    UnknownAgent,
+    UnknownTask,
+    UnknownExecution,
+    MoveRefused,
+    PayloadTooLarge,
+    Forbidden,
+    LedgerUnavailable,
+    LedgerFull,
+)
 
 
 class ExecutionMethods:
@@ -51,10 +63,18 @@ class ExecutionMethods:
                    "Pause what waits; ask what runs to stop at its next checkpoint. `intent` is the receipt.", _MOVE),
             Method(name("resume"), params.Resume, Execution, self.resume,
                    "Let a paused execution go on, from its checkpoint or the one given.", (*_MOVE, PayloadTooLarge)),
+            Method(name("provideInput"), params.ProvideInput, Execution, self.provide_input,
+                   "Answer the question that an execution waits on; it goes on where it was, if it can.",
+                   (*_MOVE, AlreadyAnswered, PayloadTooLarge)),
             Method(name("cancel"), params.Cancel, Execution, self.cancel,
                    "Cancel what does not run; ask what runs to clean up and stop. `intent` is the receipt.", _MOVE),
             Method(name("retry"), params.Retry, Execution, self.retry,
                    "Bring back an execution that failed, timed out or was cancelled.", (*_MOVE, UnknownAgent)),
+            Method(name("cancelMany"), params.CancelMany, BulkOutcome, self.cancel_many,
+                   "Cancel every execution that has not ended and matches, with its children. Name a filter.", _LIST),
+            Method(name("retryMany"), params.RetryMany, BulkOutcome, self.retry_many,
+                   "Bring back every execution that failed, timed out or was cancelled, and matches. Name a filter.",
+                   (*_LIST, UnknownAgent)),
             Method(name("get"), params.OneExecution, Execution, self.get,
                    "The execution as it is now.", _LOOK),
             Method(name("list"), params.ExecutionFilter, ExecutionPage, self.list,
@@ -81,9 +101,12 @@ class ExecutionMethods:
 
     async def resume(self, caller: Caller, asked: params.Resume) -> Execution:
         await self._must_open(caller, asked.execution_id)
-        if "checkpoint" in asked.model_fields_set:
-            return await self._executions.resume(asked.execution_id, asked.reason, asked.checkpoint)
-        return await self._executions.resume(asked.execution_id, asked.reason)
+        checkpoint = asked.checkpoint if "checkpoint" in asked.model_fields_set else UNCHANGED
+        return await self._executions.resume(asked.execution_id, asked.reason, checkpoint, asked.meters)
+
+    async def provide_input(self, caller: Caller, asked: params.ProvideInput) -> Execution:
+        await self._must_open(caller, asked.execution_id)
+        return await self._executions.provide_input(asked.execution_id, asked.input, asked.question_id)
 
     async def cancel(self, caller: Caller, asked: params.Cancel) -> Execution:
         await self._must_open(caller, asked.execution_id)
@@ -91,7 +114,17 @@ class ExecutionMethods:
 
     async def retry(self, caller: Caller, asked: params.Retry) -> Execution:
         await self._must_open(caller, asked.execution_id)
-        return await self._executions.retry(asked.execution_id, asked.options)
+        return await self._executions.retry(asked.execution_id, asked.options, asked.start_from)
+
+    async def cancel_many(self, caller: Caller, asked: params.CancelMany) -> BulkOutcome:
+        criteria = _within_project(caller, asked, "mindswarm.execution.cancelMany")
+        how: dict[str, Any] = {"reason": asked.reason, "force": asked.force, "dry_run": asked.dry_run}
+        return await self._executions.cancel_many(**how, **criteria)
+
+    async def retry_many(self, caller: Caller, asked: params.RetryMany) -> BulkOutcome:
+        criteria = _within_project(caller, asked, "mindswarm.execution.retryMany")
+        how: dict[str, Any] = {"options": asked.options, "start_from": asked.start_from, "dry_run": asked.dry_run}
+        return await self._executions.retry_many(**how, **criteria)
 
     async def get(self, caller: Caller, asked: params.OneExecution) -> Execution:
         execution = await self._executions.get(asked.execution_id)
@@ -111,6 +144,8 @@ class ExecutionMethods:
             asked.until,
             asked.limit,
             asked.cursor,
+            asked.tag,
+            asked.parent_id,
         )
 
     async def get_metrics(self, caller: Caller, asked: params.GetMetrics) -> ExecutionMetrics | MetricWindow:
@@ -136,6 +171,8 @@ class ExecutionMethods:
             asked.until,
             asked.limit,
             asked.cursor,
+            asked.tag,
+            asked.parent_id,
         )
 
     async def get_queue_status(self, caller: Caller, asked: params.GetQueueStatus) -> QueueStatus:
@@ -148,9 +185,18 @@ class ExecutionMethods:
             await self.get(caller, params.OneExecution(execution_id=execution_id))
 
     async def _within_projects(self, caller: Caller, request: StartRequest) -> StartRequest:
-        """The request, in the caller's only project if it names none; its task must lie in an open one too."""
+        """The request, in the caller's only project if it names none; task and parent must lie in open ones too."""
         if request.task_id is not None and not caller.opens((await self._tasks.get(request.task_id)).project_id):
             raise UnknownTask.of(request.task_id)
+        if request.parent_id is not None:
+            await self._must_open(caller, request.parent_id)
         named = request.project_id if "project_id" in request.model_fields_set else None
         project_id = caller.project_for(named, "mindswarm.execution.start")
         return request if named else request.model_copy(update={"project_id": project_id})
+
+
+def _within_project(caller: Caller, asked: params.Many, what: str) -> dict[str, Any]:
+    """The filters given, bounded to the caller's project. That bound alone is no filter that anybody named."""
+    criteria = asked.criteria
+    project_id = caller.project_for(asked.project_id, what)
+    return {**criteria, "project_id": project_id} if criteria else {}

@@ -42,7 +42,7 @@ class Method(Generic[Caller]):
     @property
     def positions(self) -> list[str]:
         """The names of the params in the order of a call by position: required ones first."""
-        fields = self.params.model_fields
+        fields = {field.alias or name: field for name, field in self.params.model_fields.items()}
         return sorted(fields, key=lambda name: not fields[name].is_required())
 
 

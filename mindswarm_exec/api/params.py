@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, Field, JsonValue, StringConstraints, model_validator
 
 from mindswarm_exec.identifiers import ExecutionId, Name
 from mindswarm_exec.lifecycle import Status
 from mindswarm_exec.models.events import Cursor, EventFilter
-from mindswarm_exec.models.options import ExecutionOptions, WireModel
+from mindswarm_exec.models.options import Budgets, ExecutionOptions, WireModel
 
 Reason = Annotated[str, StringConstraints(max_length=1000)]
 Limit = Annotated[int, Field(ge=1, le=500)]
@@ -34,26 +34,66 @@ class Pause(OneExecution):
 
 class Resume(Pause):
     checkpoint: JsonValue = Field(None, description="if given, even as null, it replaces the checkpoint kept")
+    meters: Budgets = Field(default_factory=dict, description="new limits of its budgets, by name")
 
 
 class Cancel(Pause):
     force: bool = Field(False, description="do not wait for the handler: fence it off at once")
 
 
-class Retry(OneExecution):
+class RetryOptions(WireModel):
     options: ExecutionOptions | None = Field(None, description="if given, they replace those it had")
+    start_from: Literal["checkpoint", "start"] = Field(
+        "checkpoint", alias="from", description="start: forget its checkpoint and the answers it was given"
+    )
 
 
-class ExecutionFilter(WireModel):
-    status: Status | None = None
+class Retry(RetryOptions, OneExecution):
+    pass
+
+
+class ProvideInput(OneExecution):
+    input: JsonValue = Field(description="the answer, as the question's schema wants it; null is an answer too")
+    question_id: Name | None = Field(None, description="the question meant; without it, the one that is open")
+
+
+class Criteria(WireModel):
+    status: Status | Annotated[tuple[Status, ...], Field(min_length=1, max_length=len(Status))] | None = Field(
+        None, description="one, or a list of them"
+    )
     agent_id: AnyAgent | None = None
     task_type: Name | None = None
     task_id: Name | None = None
     project_id: Name | None = None
     since: AwareDatetime | None = None
     until: AwareDatetime | None = None
+    tag: Name | None = None
+    parent_id: ExecutionId | None = None
+
+
+class ExecutionFilter(Criteria):
     limit: Limit = 50
     cursor: PageCursor | None = Field(None, description="next_cursor of the previous page")
+
+
+class Many(Criteria):
+    """At least one filter is given."""
+
+    dry_run: bool = Field(False, description="only count")
+
+    @property
+    def criteria(self) -> dict[str, Any]:
+        """The filters that are given."""
+        return {name: value for name in Criteria.model_fields if (value := getattr(self, name)) is not None}
+
+
+class CancelMany(Many):
+    reason: Reason = ""
+    force: bool = Field(False, description="do not wait for handlers: fence them off at once")
+
+
+class RetryMany(RetryOptions, Many):
+    pass
 
 
 class GetHistory(ExecutionFilter):

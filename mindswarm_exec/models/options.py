@@ -17,6 +17,9 @@ PRIORITY_NAMES = {"low": 2, "normal": 5, "high": 7, "critical": 9}
 
 Seconds = Annotated[float, Field(gt=0, le=365 * 86400, allow_inf_nan=False)]
 
+#: Limits of meters, by name.
+Budgets = Annotated[dict[Name, Annotated[float, Field(ge=0, allow_inf_nan=False)]], Field(max_length=64)]
+
 
 def _priority_number(value: object) -> object:
     if isinstance(value, str):
@@ -88,7 +91,7 @@ class ResourceLimits(WireModel):
         None, ge=1, description="what it prints and streams; null: what MINDSWARM_MAX_OUTPUT_MB allows"
     )
     max_processes: int | None = Field(None, ge=1, description="processes at one time, its own included")
-    meters: dict[Name, float] = Field(default_factory=dict, max_length=64)
+    meters: Budgets = Field(default_factory=dict, description="named budgets, spent by it and its children")
 
 
 class Constraint(WireModel):

@@ -74,7 +74,7 @@ def _unknown_field(location: tuple[int | str, ...], model: type[BaseModel] | Non
     owner = _model_at(model, location[:-1])
     if owner is None:
         return "is not a field that exists here", None
-    known = list(owner.model_fields)
+    known = [field.alias or name for name, field in owner.model_fields.items()]
     near = difflib.get_close_matches(str(location[-1]), known, n=1)
     hint = f" (did you mean '{near[0]}'?)" if near else ""
     listed = f"; the fields are {', '.join(known)}" if known else "; it takes no fields"
