@@ -17,7 +17,7 @@ from typing import Any
 from celery import Celery, bootsteps, signals
 from celery.worker import WorkController
 
-from mindswarm_exec.agent import Agent, load_agent
+from mindswarm_exec.agent import load_agent
 from mindswarm_exec.celery_app import RUN_TASK, CeleryPublisher, agent_queue, broker_is_ledger, create_app
 from mindswarm_exec.embedded import ledger_url
 from mindswarm_exec.errors import InvalidRequest, MindSwarmError
@@ -26,6 +26,7 @@ from mindswarm_exec.ledger.replies import Attempt
 from mindswarm_exec.settings import Settings
 from workers.consumer import end_within, harden
 from workers.engine import UnifiedTaskEngine
+from workers.isolation.process import ProcessIsolation
 from workers.membership import Membership
 from workers.outcome import Outcome
 from workers.rest import StartFailed
@@ -81,9 +82,10 @@ class FlowerEvents:
 
 
 class AgentProcess:
-    """One agent's parts, wired together."""
+    """One agent's parts, wired together. `target` is MODULE:ATTR of the agent."""
 
-    def __init__(self, agent: Agent, name: str | None, settings: Settings) -> None:
+    def __init__(self, target: str, name: str | None, settings: Settings) -> None:
+        agent = load_agent(target)
         self.settings = settings
         self.profile = agent.profile(name)
         self.url, self._server = ledger_url(settings)
@@ -98,6 +100,7 @@ class AgentProcess:
             self.ledger,
             settings,
             observer=self.events,
+            processes=ProcessIsolation(target, settings),
             publish=publish,
             others_wait=self._others_wait,
         )
@@ -111,6 +114,7 @@ class AgentProcess:
             render(self.app, self.queue) if direct else None,
             self._fenced,
             publish,
+            on_sleep=self.engine.calls.rest,
         )
         self._pool: Any = None
         self._drain: threading.Thread | None = None
@@ -199,7 +203,7 @@ class AgentProcess:
 def main(target: str, name: str | None, settings: Settings) -> None:
     """Run the agent at MODULE:ATTR until told to stop."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    AgentProcess(load_agent(target), name, settings).run()
+    AgentProcess(target, name, settings).run()
 
 
 def _app_from_environment() -> Celery:
@@ -207,7 +211,7 @@ def _app_from_environment() -> Celery:
     if not target:
         raise InvalidRequest("set MINDSWARM_AGENT to MODULE:ATTR of the agent that this worker is to be.")
     name = os.environ.get("MINDSWARM_AGENT_NAME") or None
-    return AgentProcess(load_agent(target), name, Settings.from_environment()).app
+    return AgentProcess(target, name, Settings.from_environment()).app
 
 
 def __getattr__(name: str) -> Any:

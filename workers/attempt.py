@@ -1,58 +1,47 @@
-"""One attempt while it runs: what its handler reports, and the wishes that reach it."""
+"""One attempt while it runs: what its handler reports and asks, and the wishes that reach it."""
 
 from __future__ import annotations
 
-import contextlib
-import itertools
+import hashlib
 import json
-import threading
-import time
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from enum import StrEnum
 from functools import lru_cache
+from typing import Any
 
-from pydantic import JsonValue
+from pydantic import JsonValue, ValidationError
 
+from mindswarm_exec.children import ChildOutcome
 from mindswarm_exec.context import ExecutionCancelled, SafePointReached
-from mindswarm_exec.errors import LedgerUnavailable
-from mindswarm_exec.identifiers import new_nonce
-from mindswarm_exec.ledger import operations
+from mindswarm_exec.errors import InvalidRequest, UnknownAgent, UnknownExecution
+from mindswarm_exec.identifiers import new_id, new_nonce
+from mindswarm_exec.ledger import operations, reads
+from mindswarm_exec.ledger.answers import Started
 from mindswarm_exec.ledger.faces import SyncLedger
-from mindswarm_exec.ledger.operations import Fields, Operation
-from mindswarm_exec.ledger.replies import Absent, Attempt, Fenced, Reported
-from mindswarm_exec.models.options import ExecutionOptions
-from mindswarm_exec.service.submission import stored_json
+from mindswarm_exec.ledger.replies import (
+    Absent,
+    Accepted,
+    AgentUnknown,
+    Attempt,
+    Done,
+    Exhausted,
+    Existing,
+    Fenced,
+    Refused,
+    Wake,
+)
+from mindswarm_exec.models.options import ExecutionOptions, StartRequest
+from mindswarm_exec.models.records import Question
+from mindswarm_exec.models.validation import invalid_request
+from mindswarm_exec.service.questions import checked_schema
+from mindswarm_exec.service.submission import start_operation, stored_json
+from workers.reports import Reports, storable
+from workers.wishes import Wish
 
-#: Progress is sent at most this often; what lies between is dropped for the latest.
-PROGRESS_SECONDS = 0.1
-#: Pauses between tries to record a checkpoint while the ledger is away, in seconds; the last one repeats.
-AWAY_SECONDS = (0.05, 0.1, 0.2, 0.5, 1.0)
-#: A longer piece of output is cut into pieces of this size.
-OUTPUT_CHUNK = 64 * 1024
-MAX_MESSAGE = 500
+__all__ = ["RunningAttempt", "Wish", "storable"]
 
-_Answer = Reported | Absent | Fenced
-
-
-def storable(text: str) -> str:
-    """The text with halves of surrogate pairs, which no UTF-8 can hold, spelled out."""
-    return text.encode("utf-8", "backslashreplace").decode()
-
-
-class Wish(StrEnum):
-    """Why a running handler should stop. Those from CANCEL on do not wait for a safe point."""
-
-    PAUSE = "pause"
-    HAND_BACK = "hand_back"
-    CANCEL = "cancel"
-    TIMEOUT = "timeout"
-    STALL = "stall"
-    LOST = "lost"
-
-    @property
-    def waits_for_safe_point(self) -> bool:
-        return self in (Wish.PAUSE, Wish.HAND_BACK)
+MAX_PROMPT = 10_000
 
 
 @lru_cache(maxsize=256)
@@ -61,15 +50,17 @@ def _parsed(options: str) -> ExecutionOptions:
     return ExecutionOptions.model_validate_json(options)
 
 
-class RunningAttempt:
-    """The engine's side of one attempt; the context of the handler speaks to it. Safe between threads.
+class RunningAttempt(Reports):
+    """The engine's side of one attempt; the context of the handler speaks to it. Safe between threads."""
 
-    `interrupt` is called when the handler has to stop at once; for a thread handler that is a flag only,
-    which its next context call finds.
-    """
-
-    def __init__(self, held: Attempt, ledger: SyncLedger, max_payload_bytes: int) -> None:
-        self.held = held
+    def __init__(
+        self,
+        held: Attempt,
+        ledger: SyncLedger,
+        max_payload_bytes: int,
+        publish: Callable[[Sequence[Wake]], None] = lambda wakes: None,
+    ) -> None:
+        super().__init__(held, ledger, max_payload_bytes)
         self.options = _parsed(held.options)
         self.execution_id = held.execution_id
         self.task_type = held.task_type
@@ -78,47 +69,25 @@ class RunningAttempt:
         self.agent_id = held.agent_id
         self.attempt = held.number
         self.tags = self.options.tags
-        self.checkpoint_state: dict[str, JsonValue] = json.loads(held.checkpoint) if held.checkpoint else {}
-        self.checkpoint_id: str | None = None
+        #: set where the handler stopped by itself to wait for something: fields to store with its pause
+        self.parked: dict[str, str] | None = None
         self.started_at = datetime.now(UTC)
-        self.began = time.monotonic()
-        self.sign_of_life = self.began
-        self.interrupt: Callable[[], None] = lambda: None
-        self._ledger = ledger
-        self._max_payload_bytes = max_payload_bytes
-        self._lock = threading.Lock()
-        # one report at a time: the ledger knows a repeated one by the token of the latest
-        self._reporting = threading.Lock()
-        self._wish: Wish | None = None
-        self._must_stop = threading.Event()
-        self._progress_sent = 0.0
-        self._progress_held: tuple[float, str] | None = None
+        self._publish = publish
 
-    # --- wishes ------------------------------------------------------------------------------------------
+    # --- clocks ------------------------------------------------------------------------------------------
 
     @property
-    def wish(self) -> Wish | None:
-        return self._wish
-
-    def wish_for(self, wish: Wish) -> None:
-        """Ask the handler to stop. What asks for an immediate stop outdoes a pause; the first of those stays."""
-        with self._lock:
-            if self._wish is not None and not self._wish.waits_for_safe_point:
-                return
-            self._wish = wish
-        if not wish.waits_for_safe_point:
-            self._must_stop.set()
-            self.interrupt()
-
-    def withdraw_pause(self) -> None:
-        """A pause that was not yet obeyed is off."""
-        with self._lock:
-            if self._wish is Wish.PAUSE:
-                self._wish = None
+    def timeout_seconds(self) -> float | None:
+        """The bound on its running time: the tighter of the timeout and the limit of wall time."""
+        bounds = (self.options.timeout_seconds, self.options.resource_limits.wall_seconds)
+        return min((bound for bound in bounds if bound is not None), default=None)
 
     def overdue(self, now: float) -> Wish | None:
-        """The timeout that has passed at `now` (monotonic seconds), if any."""
-        timeout, stall = self.options.timeout_seconds, self.options.stall_timeout_seconds
+        """The timeout that has passed at `now` (monotonic seconds), if any. While it is frozen none does."""
+        if self.is_frozen:
+            return None
+        timeout, stall = self.timeout_seconds, self.options.stall_timeout_seconds
+        now -= self.frozen_seconds
         if timeout is not None and now - self.began >= timeout:
             return Wish.TIMEOUT
         if stall is not None and now - self.sign_of_life >= stall:
@@ -127,104 +96,124 @@ class RunningAttempt:
 
     @property
     def has_clock(self) -> bool:
-        return self.options.timeout_seconds is not None or self.options.stall_timeout_seconds is not None
+        return self.timeout_seconds is not None or self.options.stall_timeout_seconds is not None
 
-    # --- what the context calls --------------------------------------------------------------------------
+    # --- questions, budgets, pauses in place ---------------------------------------------------------------
 
-    def raise_if_stopped(self) -> None:
-        """Stop a thread handler here if something asked for it."""
-        if self._wish is not None and not self._wish.waits_for_safe_point:
-            raise ExecutionCancelled(self._wish.value)
-
-    def progress(self, fraction: float, message: str) -> None:
-        """Note progress; it is sent now, or with the next sign if the last one is too fresh."""
-        fraction = min(1.0, max(0.0, float(fraction)))
-        now = time.monotonic()
-        with self._lock:
-            self.sign_of_life = now
-            self._progress_held = (fraction, storable(message[:MAX_MESSAGE]))
-            if now - self._progress_sent < PROGRESS_SECONDS:
-                return
-        self.send_progress()
-
-    @property
-    def owes_progress(self) -> bool:
-        """Whether the latest progress was held back and may be sent by now."""
-        return self._progress_held is not None and time.monotonic() - self._progress_sent >= PROGRESS_SECONDS
-
-    def send_progress(self, *, at_last: bool = False) -> None:
-        """Send the latest progress if it was not sent yet; while another report is under way only `at_last`."""
-        if self._progress_held is None or not self._reporting.acquire(blocking=at_last):
-            return
-        try:
-            with self._lock:
-                held, self._progress_held = self._progress_held, None
-                self._progress_sent = time.monotonic()
-            if held is not None:
-                self._heed(self._once(self._news_of_progress(*held)))
-        finally:
-            self._reporting.release()
-
-    def output(self, chunk: str, stream: str) -> None:
-        """Send a piece of output as events."""
-        self.sign_of_life = time.monotonic()
-        chunk, stream = storable(chunk), storable(stream)
-        for start in range(0, len(chunk), OUTPUT_CHUNK):
-            self._report("execution.output", {"stream": stream, "text": chunk[start : start + OUTPUT_CHUNK]}, {})
-
-    def checkpoint(self, state: dict[str, JsonValue]) -> None:
-        """Record the state; stop here if a pause or a drain was asked for.
+    def ask(self, prompt: str, schema: dict[str, JsonValue] | None, key: str) -> JsonValue:
+        """The answer to a question, or a stop here until there is one.
 
         Raises:
-            SafePointReached: it is to stop here, and the state is recorded.
-            InvalidRequest: the state is no JSON, or too large; nothing was recorded.
+            SafePointReached: there is none yet; the question is recorded when the attempt settles.
+            InvalidRequest: the schema is none, or the prompt is empty or too long.
         """
-        stored = stored_json(state, "the checkpoint", self._max_payload_bytes)
-        self.sign_of_life = time.monotonic()
-        checkpoint_id = new_nonce()
-        news: dict[str, JsonValue] = {"checkpoint_id": checkpoint_id}
-        self._report("execution.checkpoint", news, {"checkpoint": stored}, patiently=True)
-        self.checkpoint_state, self.checkpoint_id = state, checkpoint_id
+        question_id = hashlib.sha256(storable(key).encode()).hexdigest()[:16]
+        self._note_life()
+        stored = self._patiently(reads.fields(self.execution_id, [f"answer:{question_id}"]))
         self.raise_if_stopped()
-        if self._wish is not None:
+        if stored:
+            self._answers_used.add(question_id)
+            answer: JsonValue = json.loads(stored[f"answer:{question_id}"])
+            return answer
+        question = _question(question_id, prompt, schema)
+        self.parked = {"question": question.model_dump_json(), "question_id": question_id}
+        raise SafePointReached
+
+    def meter(self, name: str, amount: float) -> None:
+        """Count what was spent.
+
+        Raises:
+            SafePointReached: the budget was spent before; it pauses here.
+            InvalidRequest: the amount is no number from 0 on, or the name is none.
+        """
+        if not (math.isfinite(amount) and amount >= 0) or not name or len(name) > 200:
+            raise InvalidRequest(f"meter takes a name and a number from 0 on, not {name!r:.220} and {amount}.")
+        self._note_life()
+        operation = operations.meter(self.held, new_nonce(), storable(name), float(amount))
+        with self._reporting:
+            reply = self._patiently(operation)
+        self._heed(reply)
+        self.raise_if_stopped()
+        if isinstance(reply, Exhausted):
+            self.parked = {}  # the ledger noted whose budget it was
             raise SafePointReached
 
-    # --- steps -------------------------------------------------------------------------------------------
+    def confirm_freeze(self) -> bool:
+        """Record that the process is stopped in place; False if it is to go on instead."""
+        data = json.dumps({"attempt": self.attempt, "agent_id": self.agent_id, "in_place": True})
+        reply = self._patiently(operations.freeze(self.held, data))
+        match reply:
+            case Done():
+                self.note_frozen()
+                return self.is_frozen
+            case Refused():
+                self.withdraw_pause()
+            case Absent() | Fenced():
+                self.wish_for(Wish.LOST)
+            case None:
+                pass
+        return False
 
-    def _report(self, event: str, data: dict[str, JsonValue], fields: Fields, *, patiently: bool = False) -> None:
-        operation = self._news(event, data, fields)
-        with self._reporting:
-            reply = self._patiently(operation) if patiently else self._once(operation)
-        self._heed(reply)
+    # --- children ----------------------------------------------------------------------------------------
 
-    def _news(self, event: str, data: dict[str, JsonValue], fields: Fields) -> Operation[_Answer]:
-        return operations.report(self.held, new_nonce(), event, json.dumps(data), fields)
+    def start_child(self, task_type: str, payload: JsonValue, options: dict[str, JsonValue], key: str) -> str:
+        """Submit an execution that is part of this one; its id.
 
-    def _news_of_progress(self, fraction: float, message: str) -> Operation[_Answer]:
-        data: dict[str, JsonValue] = {"fraction": fraction, "message": message}
-        return self._news("execution.progress", data, {"progress_fraction": fraction, "progress_message": message})
+        Raises:
+            InvalidRequest, UnknownAgent, LedgerFull: it was not submitted.
+            ExecutionCancelled: this execution is to be cancelled, and gets no more children.
+        """
+        try:
+            asked = StartRequest(
+                task_type=task_type, payload=payload, options=ExecutionOptions.model_validate(options)
+            )
+        except ValidationError as error:
+            raise invalid_request(error, "the child", StartRequest) from None
+        execution_id = new_id()
+        operation = start_operation(
+            execution_id,
+            task_type,
+            stored_json(payload, "the payload", self._max_payload_bytes),
+            asked.options,
+            project_id=self.project_id,
+            parent_id=self.execution_id,
+            idempotency_key=f"{self.execution_id}/{key}" if key else None,
+        )
+        self._note_life()
+        return self._child_started(self._patiently(operation), execution_id, asked.options)
 
-    def _heed(self, reply: _Answer | None) -> None:
-        """Take up what the ledger's answer to a report says about this attempt."""
-        if isinstance(reply, Absent | Fenced):
-            self.wish_for(Wish.LOST)
-        elif reply is not None and reply.intent == "cancel":
-            self.wish_for(Wish.CANCEL)
-        elif reply is not None and reply.intent == "pause":
-            self.wish_for(Wish.PAUSE)
+    def child_outcome(self, execution_id: str) -> ChildOutcome:
+        """What has become of a child."""
+        self._note_life()
+        found = self._patiently(reads.fields(execution_id, ["status", "result", "error"]))
+        self.raise_if_stopped()
+        if not found:
+            raise UnknownExecution.of(execution_id)
+        result, error = found.get("result"), found.get("error")
+        return {
+            "status": found["status"],
+            "result": json.loads(result) if result else None,
+            "error": json.loads(error) if error else None,
+        }
 
-    def _once(self, operation: Operation[_Answer]) -> _Answer | None:
-        """News may be lost while the ledger is away; the outcome is not."""
-        with contextlib.suppress(LedgerUnavailable):
-            return self._ledger.run(operation)
-        return None
+    def _child_started(self, reply: Started | None, execution_id: str, options: ExecutionOptions) -> str:
+        match reply:
+            case Accepted(wakes=wakes):
+                self._publish(wakes)
+                return execution_id
+            case Existing(execution_id=earlier):
+                return earlier
+            case AgentUnknown():
+                raise UnknownAgent.of(options.agent.agent_id or "")
+            case _:  # this execution is over or to be cancelled; the wish itself is on its way
+                self.wish_for(Wish.CANCEL)
+                raise ExecutionCancelled("an execution that is to be cancelled starts no children")
 
-    def _patiently(self, operation: Operation[_Answer]) -> _Answer | None:
-        """A safe point that is not recorded is none: wait for the ledger, unless the handler has to stop."""
-        for pause in itertools.chain(AWAY_SECONDS, itertools.repeat(AWAY_SECONDS[-1])):
-            if (reply := self._once(operation)) is not None:
-                return reply
-            self.sign_of_life = time.monotonic()
-            if self._must_stop.wait(pause):
-                return None
-        raise AssertionError("the pauses never end")
+
+def _question(question_id: str, prompt: str, schema: dict[str, Any] | None) -> Question:
+    if not prompt or len(prompt) > MAX_PROMPT:
+        raise InvalidRequest(f"a question has a prompt of 1 to {MAX_PROMPT} characters, not {len(prompt)}.")
+    checked = None if schema is None else checked_schema(schema)
+    return Question(
+        question_id=question_id, prompt=storable(prompt), answer_schema=checked, asked_at=datetime.now(UTC)
+    )

@@ -30,7 +30,7 @@ from mindswarm_exec.ledger.replies import (
     Settled,
     Wake,
 )
-from mindswarm_exec.lifecycle import RELEASE, RUNNING
+from mindswarm_exec.lifecycle import PAUSED, RELEASE, RUNNING, STRAND
 from mindswarm_exec.models.records import AgentProfile
 from mindswarm_exec.service.sweeps import SILENT_PERIODS, settle_lost, sweep
 from mindswarm_exec.settings import Settings
@@ -41,7 +41,7 @@ from workers.wake_message import WakeMessage
 
 log = logging.getLogger(__name__)
 
-WISHES = {"pause": Wish.PAUSE, "cancel": Wish.CANCEL}
+WISHES = {"pause": Wish.PAUSE, "cancel": Wish.CANCEL, "kill": Wish.KILL}
 
 
 class Membership:
@@ -214,22 +214,30 @@ class Membership:
         """
         in_ledger = {attempt_id(one.execution_id, one.number): one for one in held}
         for name, running in before.items():
-            one = in_ledger.get(name)
-            if one is None or one.status is not RUNNING or one.nonce != running.held.nonce:
-                running.wish_for(Wish.LOST)
-            elif one.intent in WISHES:
-                running.wish_for(WISHES[one.intent])
+            self._reconcile_one(running, in_ledger.get(name))
         here = before.keys() | self._engine.running().keys()
-        strays = {name for name, one in in_ledger.items() if name not in here and one.status is RUNNING}
+        strays = {name for name, one in in_ledger.items() if name not in here and one.status in (RUNNING, PAUSED)}
         for name in strays & self._unknown:
             self._hand_back(in_ledger[name])
         self._unknown = strays
 
+    def _reconcile_one(self, running: RunningAttempt, one: HeldAttempt | None) -> None:
+        """Bring one attempt in line. Held and paused means frozen: any other pause holds no slot."""
+        if one is None or one.status not in (RUNNING, PAUSED) or one.nonce != running.held.nonce:
+            running.wish_for(Wish.LOST)
+        elif one.intent == "cancel":
+            running.wish_for(Wish.CANCEL)
+        elif one.status is PAUSED or one.intent == "pause":
+            running.wish_for(Wish.PAUSE)
+        elif running.is_frozen:
+            running.withdraw_pause()
+
     def _hand_back(self, one: HeldAttempt) -> None:
         agent_id = self._profile.agent_id
-        lost = LostAttempt(one.execution_id, one.number, one.nonce, RUNNING, 0, None)
-        how = Settlement(RELEASE, json.dumps({"agent_id": agent_id, "reason": "handed_back"}))
-        self._settle(lost, agent_id, how)
+        assert one.status is not None
+        lost = LostAttempt(one.execution_id, one.number, one.nonce, one.status, 0, None)
+        row = STRAND if one.status is PAUSED else RELEASE
+        self._settle(lost, agent_id, Settlement(row, json.dumps({"agent_id": agent_id, "reason": "handed_back"})))
 
     def _settle(self, held: Attempt | LostAttempt, agent_id: str, how: Settlement) -> None:
         reply = self._ledger.run(operations.settle(held, agent_id, f"agent:{agent_id}", how, {}))
@@ -260,7 +268,7 @@ class Membership:
             self._rest.tell(verb)
         elif verb == "draining":
             self._rest.tell(verb)
-            self._engine.wish_all(Wish.HAND_BACK)
+            self._engine.hand_back_all()
         elif verb == "fenced" and subject != self._incarnation:
             self._stand()
 
@@ -276,7 +284,7 @@ class Membership:
         self._rest.stop()
         with contextlib.suppress(LedgerUnavailable):
             self._set_state("draining", accepts_work=False, event="agent.draining")
-        self._engine.wish_all(Wish.HAND_BACK)
+        self._engine.hand_back_all()
         in_order = self._engine.wait_idle(max(0.0, deadline - time.monotonic()))
         if not in_order:
             self._abandon()

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from pydantic import JsonValue
 
+from mindswarm_exec.context import RetryAfter
 from mindswarm_exec.ledger.operations import Settlement
 from mindswarm_exec.lifecycle import COMPLETED, FAILED, POSTPONE, TIMED_OUT, AttemptFacts, Move, OutcomeKind, after
-from mindswarm_exec.models.records import Failure
+from mindswarm_exec.models.records import Failure, Question
 from workers.attempt import RunningAttempt, storable
 
 MAX_ERROR_MESSAGE = 2000
+#: Endings that tell against the agent they happened on.
+FAILINGS = (
+    OutcomeKind.RAISED,
+    OutcomeKind.TIMED_OUT,
+    OutcomeKind.STALLED,
+    OutcomeKind.LIMITED,
+    OutcomeKind.DIED,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +31,8 @@ class Outcome:
     kind: OutcomeKind
     result: str | None = None
     failure: Failure | None = None
-    facts: dict[str, JsonValue] = field(default_factory=dict)
+    #: what the handler asked for with `retry_after`
+    delay_ms: int = 0
 
 
 def succeeded(result: str) -> Outcome:
@@ -35,6 +45,13 @@ def raised(error: BaseException, kind: OutcomeKind = OutcomeKind.RAISED) -> Outc
     return Outcome(kind, failure=failure)
 
 
+def failed(type_name: str, message: str, measured: dict[str, JsonValue]) -> Outcome:
+    """The handler ended with an error of its own in another process."""
+    told = storable(message[:MAX_ERROR_MESSAGE])
+    failure = Failure(kind=OutcomeKind.RAISED.value, type=type_name, message=told, measured=measured)
+    return Outcome(OutcomeKind.RAISED, failure=failure)
+
+
 def _told(error: BaseException) -> str:
     """The message of an error of the handler's, which may be no text or fail to be told."""
     try:
@@ -43,10 +60,35 @@ def _told(error: BaseException) -> str:
         return f"its message cannot be told ({type(failure).__name__})"
 
 
+def limited(kind: str, message: str, measured: dict[str, JsonValue]) -> Outcome:
+    """A resource limit ended it; `kind` names which. Past its wall time it has timed out."""
+    outcome = OutcomeKind.TIMED_OUT if kind == OutcomeKind.TIMED_OUT else OutcomeKind.LIMITED
+    return Outcome(outcome, failure=Failure(kind=kind, message=message, measured=measured))
+
+
+def died(message: str, measured: dict[str, JsonValue]) -> Outcome:
+    """The process of the handler ended without an answer."""
+    failure = Failure(kind=OutcomeKind.DIED.value, message=message, measured=measured)
+    return Outcome(OutcomeKind.DIED, failure=failure)
+
+
+def deferred(running: RunningAttempt, asked: RetryAfter) -> Outcome:
+    """The handler asked to be tried again later."""
+    told = f": {asked.reason}" if asked.reason else ""
+    most = running.options.retry_policy.max_attempts
+    message = f"the handler asked to be tried again in {asked.seconds:g} s{told}"
+    failure = Failure(
+        kind=OutcomeKind.DEFERRED.value,
+        message=storable(message[:MAX_ERROR_MESSAGE]),
+        measured={"attempts": running.held.failed_attempts + 1, "max_attempts": most},
+    )
+    return Outcome(OutcomeKind.DEFERRED, failure=failure, delay_ms=round(asked.seconds * 1000))
+
+
 def overran(running: RunningAttempt, kind: OutcomeKind, elapsed_seconds: float) -> Outcome:
     """A timeout ended it; the failure names the measured value and the limit."""
     is_stall = kind is OutcomeKind.STALLED
-    limit = running.options.stall_timeout_seconds if is_stall else running.options.timeout_seconds
+    limit = running.options.stall_timeout_seconds if is_stall else running.timeout_seconds
     what = "gave no sign of life for" if is_stall else "ran"
     measured: dict[str, JsonValue] = {"elapsed_ms": round(elapsed_seconds * 1000), "limit_seconds": limit}
     message = f"{what} {elapsed_seconds:.1f} s of {limit:g} s allowed"
@@ -61,8 +103,19 @@ def _verdict(kind: OutcomeKind, move: Move) -> str:
     """What the outcome says of the agent: "1", "0", or nothing, as for a payload that no agent could take."""
     if move.target is COMPLETED:
         return "1"
-    failed = kind in (OutcomeKind.RAISED, OutcomeKind.TIMED_OUT, OutcomeKind.STALLED)
-    return "0" if failed else ""
+    return "0" if kind in FAILINGS else ""
+
+
+def _where_it_paused(running: RunningAttempt, fields: dict[str, str | int | float]) -> dict[str, JsonValue]:
+    """Store what a paused attempt waits for, and from where it goes on; what the event says of it."""
+    data: dict[str, JsonValue] = {}
+    if running.checkpoint_id:
+        fields["intent_checkpoint_id"] = data["checkpoint_id"] = running.checkpoint_id
+    if running.parked:
+        fields.update(running.parked)
+        question = Question.model_validate_json(running.parked["question"])
+        data |= {"reason": "input_required", "question_id": question.question_id, "prompt": question.prompt}
+    return data
 
 
 def settlement(
@@ -73,18 +126,20 @@ def settlement(
         retry_policy=running.options.retry_policy,
         failed_attempts=running.held.failed_attempts,
         error_type=outcome.failure.type if outcome.failure else "",
+        failure_kind=outcome.failure.kind if outcome.failure else "",
+        delay_ms=outcome.delay_ms,
     )
     choice = after(outcome.kind, facts)
     fields: dict[str, str | int | float] = {}
-    data: dict[str, JsonValue] = {"attempt": running.attempt, "agent_id": running.agent_id, **outcome.facts}
+    data: dict[str, JsonValue] = {"attempt": running.attempt, "agent_id": running.agent_id}
     if outcome.result is not None:
         fields["result"] = outcome.result
     if outcome.failure is not None:
         stored = outcome.failure.model_dump(mode="json", exclude_defaults=True)
         fields["error"] = json.dumps(stored)
         data["error"] = stored
-    if outcome.kind is OutcomeKind.PAUSED and running.checkpoint_id:
-        fields["intent_checkpoint_id"] = running.checkpoint_id
+    if outcome.kind is OutcomeKind.PAUSED:
+        data |= _where_it_paused(running, fields)
     if choice.delay_ms:
         data["delay_ms"] = choice.delay_ms
     spent = choice.move is POSTPONE or choice.move.target in (FAILED, TIMED_OUT)

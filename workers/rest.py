@@ -65,7 +65,7 @@ class Rest:
         """Run the `on_start` hooks. Raises StartFailed."""
         for hook in self._agent.start_hooks:
             try:
-                self._engine.run_hook(hook)
+                self._engine.calls.run_hook(hook)
             except (Exception, SystemExit) as error:
                 why = f"its on_start hook '{_name(hook)}' failed: {type(error).__name__}: {error}"
                 raise StartFailed(f"agent '{self._agent.name}' does not open for work: {why}") from error
@@ -155,7 +155,7 @@ class Rest:
 
     def _succeeds(self, hook: Hook, kind: str) -> bool:
         try:
-            self._engine.run_hook(hook)
+            self._engine.calls.run_hook(hook)
         except (Exception, SystemExit) as error:  # SystemExit would end this thread in silence
             log.exception(
                 "a hook failed: %s '%s'",

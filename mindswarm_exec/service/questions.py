@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import jsonschema
 from pydantic import JsonValue
 
 from mindswarm_exec.errors import InvalidRequest
@@ -18,6 +17,8 @@ def checked_schema(schema: dict[str, Any]) -> dict[str, Any]:
     Raises:
         InvalidRequest: it is no JSON Schema.
     """
+    import jsonschema  # tens of milliseconds and megabytes, for what most processes never do
+
     try:
         jsonschema.Draft202012Validator.check_schema(schema)
     except jsonschema.SchemaError as error:
@@ -33,6 +34,8 @@ def checked_answer(question: Question, answer: JsonValue) -> None:
     """
     if question.answer_schema is None:
         return
+    import jsonschema  # as above
+
     validator = jsonschema.Draft202012Validator(question.answer_schema)
     failure = next(iter(sorted(validator.iter_errors(answer), key=lambda error: list(map(str, error.path)))), None)
     if failure is None:

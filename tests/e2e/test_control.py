@@ -104,11 +104,15 @@ def test_a_thread_handler_is_cancelled_at_its_next_context_call(swarm: Swarm) ->
 def test_a_forced_cancel_ends_at_once_and_the_slot_stays_taken_until_the_code_ends(swarm: Swarm) -> None:
     execution_id = running(swarm, "wait.deaf", {"file": "forced"}, on="one")
     ended = swarm.run(swarm.executions.cancel(execution_id, force=True))
-    assert ended.status is CANCELLED
-    assert swarm.agent_record("one").load == 1
+    assert (ended.status, swarm.agent_record("one").load) == (CANCELLED, 1)
+    assert ended.intent is not None
+    assert ended.intent.slot_released_at is None
     swarm.touch("forced")
     swarm.await_load("one", 0)
-    assert swarm.get(execution_id) == ended
+    later = swarm.get(execution_id)
+    assert later.intent is not None
+    assert later.intent.slot_released_at is not None
+    assert later.model_copy(update={"intent": ended.intent}) == ended
     assert swarm.event_types(execution_id)[-1] == "cancelled"
 
 
