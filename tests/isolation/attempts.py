@@ -9,6 +9,7 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
+from mindswarm_exec.errors import InvalidRequest
 from mindswarm_exec.identifiers import new_id, new_nonce
 from mindswarm_exec.ledger.replies import Attempt
 from mindswarm_exec.models.options import ExecutionOptions
@@ -27,11 +28,11 @@ class LocalAttempt(RunningAttempt):
     ) -> None:
         self.events: list[tuple[str, dict[str, Any]]] = []
         self.told: list[tuple[float, str]] = []
+        self.calls: list[tuple[Any, ...]] = []
         self.freezes = 0
         self.may_freeze = True
         self.reader = threading.Event()
         self.reader.set()
-        self._frozen = False
         super().__init__(_attempt(task_type, payload, checkpoint, limits), None, 1 << 20)  # type: ignore[arg-type]
 
     def progress(self, fraction: float, message: str) -> None:
@@ -41,20 +42,28 @@ class LocalAttempt(RunningAttempt):
         self.events.append((event, data))
         self.reader.wait()
 
-    @property
-    def is_frozen(self) -> bool:
-        return self._frozen
+    def meter(self, name: str, amount: float) -> None:
+        if " " in name:
+            raise InvalidRequest("no budget has that name.", field="name")
+        self.calls.append(("meter", name, amount))
+
+    def ask(self, prompt: str, schema: dict[str, Any] | None, key: str) -> Any:
+        self.calls.append(("ask", prompt, schema, key))
+        return True
+
+    def start_child(self, task_type: str, payload: Any, options: dict[str, Any], key: str) -> str:
+        self.calls.append(("start_child", task_type, payload, options, key))
+        return "the child"
+
+    def child_outcome(self, execution_id: str) -> Any:
+        self.calls.append(("child_outcome", execution_id))
+        return {"status": "completed", "result": 5, "error": None}
 
     def confirm_freeze(self) -> bool:
         self.freezes += 1
-        self._frozen = self.may_freeze
-        return self.may_freeze
-
-    def thaw(self) -> None:
-        """What the ledger's answer to a resume does."""
-        self.withdraw_pause()
-        self._frozen = False
-        self.interrupt()
+        if self.may_freeze:
+            self.note_frozen()
+        return self.is_frozen
 
     def text(self, stream: str) -> str:
         """All that was reported of one stream."""

@@ -15,6 +15,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from mindswarm_exec import Agent, ExecutionContext, SyncExecutionContext
+from mindswarm_exec.errors import InvalidRequest
 
 agent = Agent("isolated")
 
@@ -95,6 +96,27 @@ def report(ctx: SyncExecutionContext) -> dict[str, Any]:
     print("wrong", file=sys.stderr)  # noqa: T201
     ctx.checkpoint({"next": 7})
     return ctx.checkpoint_state
+
+
+@agent.task("ask.and.spend", isolation="process")
+def ask_and_spend(ctx: SyncExecutionContext) -> dict[str, Any]:
+    ctx.meter("tokens", 2.5)
+    child = ctx.start_child("sum", {"left": 1}, key="once", priority="high")
+    return {"answer": ctx.ask("Go on?", schema=bool), "child": child.result(timeout=5)}
+
+
+@agent.task("ask.wrong", isolation="process")
+async def ask_wrong(ctx: ExecutionContext) -> str:
+    try:
+        await ctx.meter("no such budget", 1)
+    except InvalidRequest as error:
+        return f"{error} {error.facts['field']}"
+    return "accepted"
+
+
+@agent.task("later", isolation="process")
+def later(ctx: SyncExecutionContext) -> None:
+    ctx.retry_after(7, "busy")
 
 
 @agent.task("report.async", isolation="process")
@@ -193,6 +215,15 @@ def swarm(ctx: SyncExecutionContext, payload: str) -> None:
 def family(ctx: SyncExecutionContext, payload: str) -> None:
     """A child that runs a program, and one of that program's."""
     subprocess.Popen(["/bin/sh", "-c", f'sleep 3600 & echo "child $!" >> {payload}; wait'])
+    _write(payload, "handler")
+    time.sleep(FOREVER)
+
+
+@agent.task("apart", isolation="process")
+def apart(ctx: SyncExecutionContext, payload: str) -> None:
+    """A program in a session of its own."""
+    child = subprocess.Popen(["sleep", "3600"], start_new_session=True)
+    _write(payload, "child", child.pid)
     _write(payload, "handler")
     time.sleep(FOREVER)
 

@@ -18,7 +18,7 @@ from tests.isolation.conftest import SETTINGS, TARGET
 from workers.attempt import Wish
 from workers.isolation.endings import ProcessDied
 from workers.isolation.process import ProcessIsolation
-from workers.isolation.tree import Census, look_at
+from workers.isolation.tree import Census, look_at, send
 
 
 @pytest.fixture
@@ -29,20 +29,27 @@ def own() -> Iterator[ProcessIsolation]:
     found.stop()
 
 
-@pytest.mark.parametrize(("task_type", "count"), [("family", 2), ("swarm", 202)])
-def test_a_killed_agent_leaves_nothing_alive(tmp_path: Path, task_type: str, count: int) -> None:
+@pytest.mark.parametrize("is_frozen", [False, True])
+@pytest.mark.parametrize(("task_type", "count"), [("family", 2), ("apart", 2), ("swarm", 202)])
+def test_a_killed_agent_leaves_nothing_alive(tmp_path: Path, task_type: str, count: int, is_frozen: bool) -> None:
     words = [sys.executable, "-m", "tests.isolation.agent_process", task_type, str(tmp_path / "pids")]
     agent = subprocess.Popen(words, cwd=ROOT)
     pids = await_noted(tmp_path / "pids", count)
     below = Census(agent.pid).take()
     assert below.keys() >= {pid for pid, word in pids.items() if word == "handler"}
+    if is_frozen:
+        for pid in pids:
+            send(pid, signal.SIGSTOP)
     agent.kill()
     agent.wait()
     eventually(lambda: assert_gone({*below, *pids, *noted(tmp_path / "pids")}))
 
 
-def test_a_killed_zygote_ends_its_attempts_by_name_and_is_started_anew(own: ProcessIsolation, tmp_path: Path) -> None:
-    run = Run(own, LocalAttempt("family", str(tmp_path / "pids")))
+@pytest.mark.parametrize("task_type", ["family", "apart"])
+def test_a_killed_zygote_ends_its_attempts_by_name_and_is_started_anew(
+    own: ProcessIsolation, tmp_path: Path, task_type: str
+) -> None:
+    run = Run(own, LocalAttempt(task_type, str(tmp_path / "pids")))
     pids = await_noted(tmp_path / "pids", 2)
     zygote = _zygote_of(pids)
     os.kill(zygote, signal.SIGKILL)
@@ -71,15 +78,14 @@ def test_what_leaves_its_attempt_is_ended_while_the_attempt_goes_on(own: Process
     run.end_on(Wish.CANCEL)
 
 
-def test_a_stopped_isolation_takes_no_more_work_and_leaves_nothing(own: ProcessIsolation, tmp_path: Path) -> None:
+def test_a_stopped_isolation_leaves_nothing_and_can_be_started_again(own: ProcessIsolation, tmp_path: Path) -> None:
     run = Run(own, LocalAttempt("tidy", str(tmp_path / "words")))
     await_word(tmp_path / "words", "began")
     own.stop()
     with pytest.raises(ProcessDied):
         run.result()
     assert_gone(noted(tmp_path / "words"))
-    with pytest.raises(ProcessDied, match="stopping"):
-        Run(own, LocalAttempt("tidy", str(tmp_path / "words"))).result()
+    assert Run(own, LocalAttempt("sum", {"left": 1, "right": 1})).result() == 2
 
 
 def _zygote_of(pids: dict[int, str]) -> int:

@@ -11,7 +11,7 @@ import pytest
 
 from mindswarm_exec import ExecutionCancelled
 from mindswarm_exec.agent import InvalidPayload
-from mindswarm_exec.context import SafePointReached
+from mindswarm_exec.context import RetryAfter, SafePointReached
 from tests.eventually import eventually
 from tests.isolation.attempts import LocalAttempt, Run, assert_gone, assert_true, await_noted, noted
 from tests.isolation.conftest import SETTINGS, TARGET, Start
@@ -78,6 +78,27 @@ def test_concurrent_calls_of_an_async_handler_each_get_their_answer(start: Start
     run = start("report.async")
     assert "next" in run.result()
     assert [event for event, _ in run.attempt.events] == ["execution.checkpoint"] * 5
+
+
+def test_questions_budgets_and_children_are_the_attempt_s(start: Start) -> None:
+    run = start("ask.and.spend")
+    assert run.result() == {"answer": True, "child": 5}
+    assert run.attempt.calls == [
+        ("meter", "tokens", 2.5),
+        ("start_child", "sum", {"left": 1}, {"priority": "high"}, "once"),
+        ("ask", "Go on?", {"type": "boolean"}, "Go on?"),
+        ("child_outcome", "the child"),
+    ]
+
+
+def test_an_error_of_a_call_keeps_its_class_and_facts(start: Start) -> None:
+    assert start("ask.wrong").result() == "no budget has that name. name"
+
+
+def test_a_handler_that_asks_for_another_time_says_when_and_why(start: Start) -> None:
+    with pytest.raises(RetryAfter) as found:
+        start("later").result()
+    assert (found.value.seconds, found.value.reason) == (7.0, "busy")
 
 
 def test_a_call_that_the_engine_refuses_raises_its_error_in_the_handler(start: Start) -> None:

@@ -54,7 +54,7 @@ def test_a_frozen_handler_stands_still_and_goes_on(start: Start, tmp_path: Path)
     for _ in range(20):  # two hundred milliseconds of a busy process are 20 ticks of its clock
         time.sleep(0.01)
     assert (_cpu_seconds(pid), (tmp_path / "count").read_text()) == (used, reached)
-    run.attempt.thaw()
+    run.attempt.withdraw_pause()
     eventually(lambda: assert_true((tmp_path / "count").read_text() not in ("", reached)))
     assert run.attempt.freezes == 1
     run.end_on(Wish.CANCEL)

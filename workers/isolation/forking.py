@@ -110,13 +110,10 @@ class Zygotes:
         self._target = target
         self._lock = threading.Lock()
         self._current: ZygoteProcess | None = None
-        self._is_stopped = False
 
     def alive(self) -> ZygoteProcess:
-        """The one in use, started if need be. Raises ProcessDied once this is stopped."""
+        """The one in use, started if need be."""
         with self._lock:
-            if self._is_stopped:
-                raise ProcessDied("the agent is stopping: no process can be started for a handler")
             if self._current is not None and not self._current.is_alive:
                 log.warning("the process that starts handlers is gone; starting it anew", extra={"action": "zygote"})
                 self._current.clear()
@@ -126,7 +123,8 @@ class Zygotes:
             return self._current
 
     def stop(self) -> None:
+        """End the one in use, with everything that runs under it."""
         with self._lock:
-            self._is_stopped = True
             if self._current is not None:
                 self._current.stop()
+                self._current = None

@@ -23,9 +23,9 @@ from workers.isolation.intake import Intake
 from workers.isolation.limits import Meter, RunningClock
 from workers.isolation.links import Links
 from workers.isolation.tree import Process, look_at, members, send, signal_tree
-from workers.isolation.verdict import death, told_by_handler
+from workers.isolation.verdict import death, result_of, told_by_handler
 
-#: How often limits are checked and wishes looked for that ring no alarm.
+#: How often limits are checked.
 SAMPLE_SECONDS = 0.1
 #: From SIGTERM to SIGKILL where nobody waits for the handler any more.
 SHORT_GRACE_SECONDS = 0.5
@@ -50,7 +50,7 @@ class ProcessIsolation:
         self._zygotes.alive()
 
     def stop(self) -> None:
-        """End it, and every attempt that still runs."""
+        """End it, and every attempt that still runs. The next attempt, if there is one, starts it anew."""
         self._zygotes.stop()
 
     def run(self, handler: Handler, running: RunningAttempt) -> bytes:
@@ -99,7 +99,7 @@ class Supervision:
 
     def watch(self) -> None:
         """Start the process, and watch over it until it has exited or cannot be watched any more."""
-        self._running.interrupt = self._links.alarm.ring
+        self._running.nudge = self._links.alarm.ring
         self._launch()
         while not self._is_over:
             self._intake.wait(self._patience())
@@ -115,7 +115,7 @@ class Supervision:
 
     def end(self) -> None:
         """Clear away what is left of the process, take in its last words, and close."""
-        self._running.interrupt = lambda: None
+        self._running.nudge = lambda: None
         self._take_last_sample()
         self._clear_away()
         self._intake.drain(CLEARING_SECONDS)
@@ -128,7 +128,7 @@ class Supervision:
         if breach is not None:
             raise breach
         if self._intake.answer is not None and self._intake.answer.kind == wire.RESULT:
-            return self._intake.answer.body
+            return result_of(self._intake.answer, self._settings.max_payload_bytes)
         if self._intake.answer is not None:
             raise told_by_handler(json.loads(self._intake.answer.body), self._meter, self._resident_bytes)
         code = (self._intake.exit or {}).get("exit")
@@ -233,7 +233,7 @@ class Supervision:
 
     def _grace(self, wish: Wish) -> float:
         match wish:
-            case "kill":
+            case Wish.KILL:
                 return 0.0
             case Wish.CANCEL:
                 return self._settings.cancel_grace_seconds

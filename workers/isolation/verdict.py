@@ -4,13 +4,27 @@ from __future__ import annotations
 
 from typing import Any
 
+from pydantic_core import from_json
+
 from mindswarm_exec.agent import CommandHandler, Handler, InvalidPayload
 from mindswarm_exec.context import ExecutionCancelled, SafePointReached
+from mindswarm_exec.errors import PayloadTooLarge
 from workers.isolation import wire
 from workers.isolation.command import killed, signal_name
 from workers.isolation.endings import HandlerFailed, ProcessDied
 from workers.isolation.intake import Intake
 from workers.isolation.limits import Meter
+
+
+def result_of(answer: wire.Frame, limit_bytes: int) -> bytes:
+    """The result that the child has told. It checked it itself, but its memory is the handler's to spoil."""
+    try:
+        from_json(answer.body)
+    except ValueError:
+        raise ProcessDied("the process ended with a result that is no JSON") from None
+    if len(answer.body) > limit_bytes:
+        raise HandlerFailed("PayloadTooLarge", str(PayloadTooLarge.of("the result", len(answer.body), limit_bytes)))
+    return answer.body
 
 
 def told_by_handler(told: dict[str, Any], meter: Meter, resident_bytes: int) -> BaseException:

@@ -15,9 +15,9 @@ from typing import Any, NamedTuple, get_type_hints
 
 from pydantic import BaseModel, JsonValue, create_model
 
-from mindswarm_exec import context, errors
+from mindswarm_exec import errors
 from mindswarm_exec.agent import InvalidPayload
-from mindswarm_exec.context import AttemptReporter, ExecutionCancelled, SafePointReached
+from mindswarm_exec.context import AttemptReporter, ExecutionCancelled, RetryAfter, SafePointReached
 
 HEAD = struct.Struct("!Ic")
 
@@ -97,8 +97,8 @@ def told(error: BaseException) -> dict[str, JsonValue]:
     described: dict[str, JsonValue] = {"kind": _kind(error), "type": type(error).__name__, "message": _text(error)}
     if isinstance(error, errors.MindSwarmError):
         described |= {"rpc_code": error.rpc_code, "data": json.loads(json.dumps(error.data, default=str))}
-    if isinstance(error, RETRY_AFTER):
-        described["arguments"] = json.loads(json.dumps(error.args, default=str))
+    if isinstance(error, RetryAfter):
+        described |= {"seconds": error.seconds, "reason": str(error.reason)}
     return described
 
 
@@ -112,15 +112,9 @@ def raised_by_call(described: dict[str, Any]) -> BaseException:
         case "mindswarm":
             return errors.from_wire(described["message"], described["rpc_code"], described["data"])
         case "retry_after":
-            return RETRY_AFTER[0](*described["arguments"])
+            return RetryAfter(described["seconds"], described["reason"])
         case _:
             return errors.MindSwarmError(f"the call failed in the agent: {described['type']}: {described['message']}")
-
-
-#: `RetryAfter` of the context: what a handler raises to be tried again later.
-RETRY_AFTER: tuple[type[BaseException], ...] = tuple(
-    found for found in (getattr(context, "RetryAfter", None),) if found is not None
-)
 
 
 def _kind(error: BaseException) -> str:
@@ -129,6 +123,8 @@ def _kind(error: BaseException) -> str:
             return "safe_point"
         case ExecutionCancelled() | asyncio.CancelledError():
             return "cancelled"
+        case RetryAfter():
+            return "retry_after"
         case InvalidPayload():
             return "invalid_payload"
         case errors.MindSwarmError():
@@ -137,7 +133,8 @@ def _kind(error: BaseException) -> str:
             return "memory"
         case OSError(errno=errno.ENOMEM):
             return "memory"
-    return "retry_after" if isinstance(error, RETRY_AFTER) else "raised"
+        case _:
+            return "raised"
 
 
 def _text(error: BaseException) -> str:
