@@ -137,6 +137,7 @@ def test_words_that_come_late_put_no_agent_to_sleep_and_wake_none(swarm: Swarm) 
     channel = swarm.key("control", "steady")
     swarm.redis.publish(channel, "sleeping steady")
     assert swarm.await_end(swarm.start("echo", 1)).agent_id == "steady"
+    assert hooks(swarm, "steady") == ["start"]
     swarm.run(swarm.agents.sleep("steady"))
     await_hooks(swarm, "steady", "start", "sleep")
     swarm.redis.publish(channel, "awake steady")
