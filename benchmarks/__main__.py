@@ -31,6 +31,8 @@ THROUGHPUT_FIGURES = (
     ("submit_to_start_p50_ms", "ms", False),
     ("submit_to_start_p99_ms", "ms", False),
 )
+#: Fewer waiting executions than this do not stand out from what the server's memory does by itself.
+LEGIBLE = 10_000
 MEMORY_FIGURES = (("bytes_waiting", "B", False), ("bytes_ended", "B", False))
 
 Runs = dict[str, list[float]]
@@ -68,7 +70,8 @@ def matching_rows(server: EmbeddedServer, agents: tuple[int, ...], waiting: tupl
     for count, (waits, feeds, size) in matching.by_backlog(server.url, client, waiting).items():
         rows.append(Row(f"arrival behind {count:,} waiting", waits, None, "µs of server time", None))
         rows.append(Row(f"settle and feed with {count:,} waiting", feeds, None, "µs of server time", None))
-        rows.append(Row(f"memory of one of {count:,} waiting", size, None, "B", None))
+        if count >= LEGIBLE:
+            rows.append(Row(f"memory of one of {count:,} waiting", size, None, "B", None))
     return rows
 
 

@@ -45,3 +45,17 @@ def write(rows: Iterable[Row], path: Path) -> None:
     """Write the rows as JSON: {"rows": [...]}."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({"rows": [asdict(one) for one in rows]}, indent=2) + "\n")
+
+
+def markdown(rows: Iterable[Row]) -> str:
+    """The rows as the table of the README."""
+    lines = ["| row | ours | plain Celery | unit | ratio |", "| --- | ---: | ---: | --- | ---: |"]
+    for one in rows:
+        peer = "" if one.peer is None else f"{one.peer:,.4g}"
+        ratio = "" if one.ratio is None else f"{one.ratio:.2f}"
+        lines.append(f"| {one.row} | {one.ours:,.4g} | {peer} | {one.unit} | {ratio} |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":  # the latest results, for the README
+    print(markdown(Row(**one) for one in json.loads(Path(".bench/results.json").read_text())["rows"]))
