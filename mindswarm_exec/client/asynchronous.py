@@ -17,13 +17,14 @@ from mindswarm_exec.client.calling import (
     make_batch,
 )
 from mindswarm_exec.client.following import ExecutionFollower, Follower, result_of
-from mindswarm_exec.client.verbs import UNCHANGED, Options
+from mindswarm_exec.client.verbs import UNCHANGED, Options, StartFrom
 from mindswarm_exec.client.wire import Call, address_of, any_call
 from mindswarm_exec.errors import MindSwarmError
 from mindswarm_exec.lifecycle import Status
 from mindswarm_exec.models.events import EventPage, Gap, TaskPage
 from mindswarm_exec.models.records import (
     AgentRecord,
+    BulkOutcome,
     Event,
     Execution,
     ExecutionHistory,
@@ -70,14 +71,19 @@ class AsyncExecutionHandle:
     async def pause(self, reason: str = "") -> Execution:
         return await self._client.pause(self.execution_id, reason)
 
-    async def resume(self, reason: str = "", checkpoint: Any = UNCHANGED) -> Execution:
-        return await self._client.resume(self.execution_id, reason, checkpoint)
+    async def resume(
+        self, reason: str = "", checkpoint: Any = UNCHANGED, meters: Mapping[str, float] | None = None
+    ) -> Execution:
+        return await self._client.resume(self.execution_id, reason, checkpoint, meters)
+
+    async def provide_input(self, input: Any, question_id: str | None = None) -> Execution:
+        return await self._client.provide_input(self.execution_id, input, question_id)
 
     async def cancel(self, reason: str = "", force: bool = False) -> Execution:
         return await self._client.cancel(self.execution_id, reason, force)
 
-    async def retry(self, options: Options | None = None) -> Execution:
-        return await self._client.retry(self.execution_id, options)
+    async def retry(self, options: Options | None = None, start_from: StartFrom | None = None) -> Execution:
+        return await self._client.retry(self.execution_id, options, start_from)
 
 
 class AsyncExecutionClient:
@@ -120,6 +126,7 @@ class AsyncExecutionClient:
         *,
         project_id: str | None = None,
         task_id: str | None = None,
+        parent_id: str | None = None,
         idempotency_key: str | None = None,
         options: Options | None = None,
         **more_options: Any,
@@ -129,7 +136,7 @@ class AsyncExecutionClient:
         An idempotency key is made if none is given, so that the submission is repeated safely when its answer
         is lost. Repeat it yourself with a key of your own after ApiUnavailable.
         """
-        keys = {"project_id": project_id, "idempotency_key": idempotency_key}
+        keys = {"project_id": project_id, "parent_id": parent_id, "idempotency_key": idempotency_key}
         execution = await self._make(verbs.start(task_type, payload, task_id, options, more_options, **keys))
         return AsyncExecutionHandle(self, execution.execution_id)
 
@@ -155,14 +162,45 @@ class AsyncExecutionClient:
     async def pause(self, execution_id: str, reason: str = "") -> Execution:
         return await self._make(verbs.pause(execution_id, reason))
 
-    async def resume(self, execution_id: str, reason: str = "", checkpoint: Any = UNCHANGED) -> Execution:
-        return await self._make(verbs.resume(execution_id, reason, checkpoint))
+    async def resume(
+        self,
+        execution_id: str,
+        reason: str = "",
+        checkpoint: Any = UNCHANGED,
+        meters: Mapping[str, float] | None = None,
+    ) -> Execution:
+        """Let a paused execution go on; `meters` are new limits of its budgets."""
+        return await self._make(verbs.resume(execution_id, reason, checkpoint, meters))
+
+    async def provide_input(self, execution_id: str, input: Any, question_id: str | None = None) -> Execution:
+        """Answer the question that an execution waits on. Raises AlreadyAnswered if another was first."""
+        return await self._make(verbs.provide_input(execution_id, input, question_id))
 
     async def cancel(self, execution_id: str, reason: str = "", force: bool = False) -> Execution:
         return await self._make(verbs.cancel(execution_id, reason, force))
 
-    async def retry(self, execution_id: str, options: Options | None = None) -> Execution:
-        return await self._make(verbs.retry(execution_id, options))
+    async def retry(
+        self, execution_id: str, options: Options | None = None, start_from: StartFrom | None = None
+    ) -> Execution:
+        """Bring an ended execution back, from its checkpoint or with "start" anew."""
+        return await self._make(verbs.retry(execution_id, options, start_from))
+
+    async def cancel_many(
+        self, *, reason: str = "", force: bool = False, dry_run: bool = False, **filters: Any
+    ) -> BulkOutcome:
+        """Cancel all that has not ended and meets the filters, of which at least one is given."""
+        return await self._make(verbs.cancel_many(reason, force, dry_run, filters))
+
+    async def retry_many(
+        self,
+        *,
+        options: Options | None = None,
+        start_from: StartFrom | None = None,
+        dry_run: bool = False,
+        **filters: Any,
+    ) -> BulkOutcome:
+        """Bring back all that failed, timed out or was cancelled and meets the filters; at least one is given."""
+        return await self._make(verbs.retry_many(options, start_from, dry_run, filters))
 
     async def get(self, execution_id: str) -> Execution:
         return await self._make(verbs.get(execution_id))

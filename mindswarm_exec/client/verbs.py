@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import Enum
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from mindswarm_exec.client.wire import START, Call, any_call, as_record
 from mindswarm_exec.models.events import EventPage, TaskPage
 from mindswarm_exec.models.options import ExecutionOptions
 from mindswarm_exec.models.records import (
     AgentRecord,
+    BulkOutcome,
     Execution,
     ExecutionHistory,
     ExecutionMetrics,
@@ -21,6 +22,7 @@ from mindswarm_exec.models.records import (
 )
 
 Options = ExecutionOptions | Mapping[str, Any]
+StartFrom = Literal["checkpoint", "start"]
 
 
 #: Submissions in one request.
@@ -36,6 +38,7 @@ class Unchanged(Enum):
 UNCHANGED: Final = Unchanged.UNCHANGED
 
 _execution = as_record(Execution)
+_outcome = as_record(BulkOutcome)
 _agent = as_record(AgentRecord)
 _task = as_record(Task)
 _agents = as_record(list[AgentRecord])
@@ -60,8 +63,8 @@ def pause(execution_id: str, reason: str) -> Call[Execution]:
     return _execution_call("pause", execution_id, reason=reason or None)
 
 
-def resume(execution_id: str, reason: str, checkpoint: Any) -> Call[Execution]:
-    call = _execution_call("resume", execution_id, reason=reason or None)
+def resume(execution_id: str, reason: str, checkpoint: Any, meters: Mapping[str, float] | None) -> Call[Execution]:
+    call = _execution_call("resume", execution_id, reason=reason or None, meters=meters)
     if checkpoint is UNCHANGED:
         return call
     return Call(call.method, {**call.params, "checkpoint": checkpoint}, call.read)
@@ -71,8 +74,25 @@ def cancel(execution_id: str, reason: str, force: bool) -> Call[Execution]:
     return _execution_call("cancel", execution_id, reason=reason or None, force=force or None)
 
 
-def retry(execution_id: str, options: Options | None) -> Call[Execution]:
-    return _execution_call("retry", execution_id, options=None if options is None else _plain(options))
+def retry(execution_id: str, options: Options | None, start_from: StartFrom | None) -> Call[Execution]:
+    return _execution_call("retry", execution_id, **_retry_params(options, start_from))
+
+
+def provide_input(execution_id: str, input: Any, question_id: str | None) -> Call[Execution]:
+    call = _execution_call("provideInput", execution_id, question_id=question_id)
+    return Call(call.method, {**call.params, "input": input}, call.read)  # None is an answer too
+
+
+def cancel_many(reason: str, force: bool, dry_run: bool, filters: Mapping[str, Any]) -> Call[BulkOutcome]:
+    how = {"reason": reason or None, "force": force or None, "dry_run": dry_run or None}
+    return Call("mindswarm.execution.cancelMany", given(**how, **filters), _outcome)
+
+
+def retry_many(
+    options: Options | None, start_from: StartFrom | None, dry_run: bool, filters: Mapping[str, Any]
+) -> Call[BulkOutcome]:
+    params = given(**_retry_params(options, start_from), dry_run=dry_run or None, **filters)
+    return Call("mindswarm.execution.retryMany", params, _outcome)
 
 
 def get(execution_id: str) -> Call[Execution]:
@@ -144,6 +164,10 @@ def unsubscribe(subscription_id: str) -> Call[Any]:
 
 def _execution_call(verb: str, execution_id: str, **params: Any) -> Call[Execution]:
     return Call(f"mindswarm.execution.{verb}", {"execution_id": execution_id, **given(**params)}, _execution)
+
+
+def _retry_params(options: Options | None, start_from: StartFrom | None) -> dict[str, Any]:
+    return {"options": None if options is None else _plain(options), "from": start_from}
 
 
 def _plain(options: Options | None) -> dict[str, Any]:

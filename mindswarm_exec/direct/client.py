@@ -12,9 +12,10 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from pydantic import JsonValue, TypeAdapter, ValidationError
+from pydantic import JsonValue, TypeAdapter
 from redis import exceptions
 
+from mindswarm_exec.direct.requests import Options, checked, options_of
 from mindswarm_exec.direct.verbs import ServiceThread, ServiceVerbs
 from mindswarm_exec.errors import ExecutionNotCompleted, ResultNotReady, UnknownAgent, UnknownExecution, UnknownTask
 from mindswarm_exec.identifiers import Name, new_id
@@ -32,10 +33,9 @@ from mindswarm_exec.ledger.replies import (
     Wake,
 )
 from mindswarm_exec.lifecycle import COMPLETED, Status
-from mindswarm_exec.models.options import DEFAULT_OPTIONS, ExecutionOptions
+from mindswarm_exec.models.options import ExecutionOptions
 from mindswarm_exec.models.records import Event, Execution
-from mindswarm_exec.models.validation import invalid_request
-from mindswarm_exec.service.executions import UNCHANGED, Publisher
+from mindswarm_exec.service.control import UNCHANGED, Publisher, RetryFrom
 from mindswarm_exec.service.refusals import parent_refused
 from mindswarm_exec.service.submission import start_operation, stored_json
 from mindswarm_exec.settings import Settings
@@ -75,14 +75,19 @@ class DirectHandle:
     def pause(self, reason: str = "") -> Execution:
         return self._client.pause(self.execution_id, reason)
 
-    def resume(self, reason: str = "", checkpoint: Any = UNCHANGED) -> Execution:
-        return self._client.resume(self.execution_id, reason, checkpoint)
+    def resume(
+        self, reason: str = "", checkpoint: Any = UNCHANGED, meters: Mapping[str, float] | None = None
+    ) -> Execution:
+        return self._client.resume(self.execution_id, reason, checkpoint, meters)
+
+    def provide_input(self, input: Any, question_id: str | None = None) -> Execution:
+        return self._client.provide_input(self.execution_id, input, question_id)
 
     def cancel(self, reason: str = "", force: bool = False) -> Execution:
         return self._client.cancel(self.execution_id, reason, force)
 
-    def retry(self, options: ExecutionOptions | None = None) -> Execution:
-        return self._client.retry(self.execution_id, options)
+    def retry(self, options: Options | None = None, start_from: RetryFrom | None = None) -> Execution:
+        return self._client.retry(self.execution_id, options, start_from)
 
 
 class DirectClient(ServiceVerbs):
@@ -127,7 +132,7 @@ class DirectClient(ServiceVerbs):
         task_id: str | None = None,
         parent_id: str | None = None,
         idempotency_key: str | None = None,
-        options: ExecutionOptions | Mapping[str, Any] | None = None,
+        options: Options | None = None,
         **more_options: Any,
     ) -> DirectHandle:
         """Submit one execution. Options go in `options` or as keyword arguments (`priority="high"`).
@@ -138,7 +143,7 @@ class DirectClient(ServiceVerbs):
             MoveRefused: the parent has ended or is to be cancelled.
             LedgerUnavailable: no answer; repeat it with the same `idempotency_key` to be safe.
         """
-        parsed = _options(options, more_options)
+        parsed = options_of(options, more_options)
         named = {"task_id": task_id, "parent_id": parent_id, "idempotency_key": idempotency_key}
         operation, execution_id = self._submission(task_type, payload, parsed, project_id, **named)
         return self._handle(self._ledger.run(operation), execution_id, parsed, task_id, parent_id)
@@ -147,7 +152,7 @@ class DirectClient(ServiceVerbs):
         self, task_type: str, payloads: Iterable[JsonValue], *, project_id: str = "default", **options: Any
     ) -> list[DirectHandle]:
         """Submit one execution for each payload in one round trip; each is atomic by itself."""
-        parsed = _options(None, options)
+        parsed = options_of(None, options)
         built = [self._submission(task_type, payload, parsed, project_id) for payload in payloads]
         replies = self._ledger.run_many([operation for operation, _ in built])
         return [
@@ -184,10 +189,7 @@ class DirectClient(ServiceVerbs):
         """Refuse hostile names; a name that passed once is remembered."""
         for name in names:
             if name not in self._known_names:
-                try:
-                    self._known_names.add(_name.validate_python(name))
-                except ValidationError as error:
-                    raise invalid_request(error, "task_type or project_id") from None
+                self._known_names.add(checked(_name, name, "task_type or project_id"))
 
     def _handle(
         self,
@@ -262,18 +264,6 @@ class DirectClient(ServiceVerbs):
             return
         with self._lock:
             self._listeners.append(listener)
-
-
-def _options(given: ExecutionOptions | Mapping[str, Any] | None, more: Mapping[str, Any]) -> ExecutionOptions:
-    if isinstance(given, ExecutionOptions) and not more:
-        return given
-    if not given and not more:
-        return DEFAULT_OPTIONS
-    base = given.model_dump(exclude_unset=True) if isinstance(given, ExecutionOptions) else dict(given or {})
-    try:
-        return ExecutionOptions.model_validate({**base, **more})
-    except ValidationError as error:
-        raise invalid_request(error, "options", ExecutionOptions) from None
 
 
 def _notice(listener: Any, channel: str, seconds: float) -> Mapping[str, str] | None:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
+from mindswarm_exec.direct.requests import Options, budgets_of, criteria_of, retry_params
 from mindswarm_exec.lifecycle import Status
 from mindswarm_exec.models.events import EventFilter, EventPage, Gap, TaskPage
-from mindswarm_exec.models.options import ExecutionOptions
 from mindswarm_exec.models.records import (
     AgentRecord,
+    BulkOutcome,
     Event,
     Execution,
     ExecutionHistory,
@@ -22,7 +23,7 @@ from mindswarm_exec.models.records import (
     Task,
 )
 from mindswarm_exec.service import Services, open_services
-from mindswarm_exec.service.executions import UNCHANGED, Publisher
+from mindswarm_exec.service.control import UNCHANGED, Publisher, RetryFrom
 from mindswarm_exec.settings import Settings
 
 R = TypeVar("R")
@@ -113,14 +114,51 @@ class ServiceVerbs:
     def pause(self, execution_id: str, reason: str = "") -> Execution:
         return self._thread.call(lambda on: on.executions.pause(execution_id, reason))
 
-    def resume(self, execution_id: str, reason: str = "", checkpoint: Any = UNCHANGED) -> Execution:
-        return self._thread.call(lambda on: on.executions.resume(execution_id, reason, checkpoint))
+    def resume(
+        self,
+        execution_id: str,
+        reason: str = "",
+        checkpoint: Any = UNCHANGED,
+        meters: Mapping[str, float] | None = None,
+    ) -> Execution:
+        """Let a paused execution go on; `meters` are new limits of its budgets."""
+        budgets = budgets_of(meters)
+        return self._thread.call(lambda on: on.executions.resume(execution_id, reason, checkpoint, budgets))
+
+    def provide_input(self, execution_id: str, input: Any, question_id: str | None = None) -> Execution:
+        """Answer the question that an execution waits on. Raises AlreadyAnswered if another was first."""
+        return self._thread.call(lambda on: on.executions.provide_input(execution_id, input, question_id))
 
     def cancel(self, execution_id: str, reason: str = "", force: bool = False) -> Execution:
         return self._thread.call(lambda on: on.executions.cancel(execution_id, reason, force))
 
-    def retry(self, execution_id: str, options: ExecutionOptions | None = None) -> Execution:
-        return self._thread.call(lambda on: on.executions.retry(execution_id, options))
+    def retry(
+        self, execution_id: str, options: Options | None = None, start_from: RetryFrom | None = None
+    ) -> Execution:
+        """Bring an ended execution back, from its checkpoint or with "start" anew."""
+        how = retry_params(options, start_from)
+        return self._thread.call(lambda on: on.executions.retry(execution_id, **how))
+
+    def cancel_many(
+        self, *, reason: str = "", force: bool = False, dry_run: bool = False, **filters: Any
+    ) -> BulkOutcome:
+        """Cancel all that has not ended and meets the filters, of which at least one is given."""
+        how: dict[str, Any] = {"reason": reason, "force": force, "dry_run": dry_run}
+        criteria = criteria_of(filters)
+        return self._thread.call(lambda on: on.executions.cancel_many(**how, **criteria))
+
+    def retry_many(
+        self,
+        *,
+        options: Options | None = None,
+        start_from: RetryFrom | None = None,
+        dry_run: bool = False,
+        **filters: Any,
+    ) -> BulkOutcome:
+        """Bring back all that failed, timed out or was cancelled and meets the filters; at least one is given."""
+        how = retry_params(options, start_from)
+        criteria = criteria_of(filters)
+        return self._thread.call(lambda on: on.executions.retry_many(dry_run=dry_run, **how, **criteria))
 
     # --- agents and tasks --------------------------------------------------------------------------------
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from datetime import datetime
 from typing import Literal, TypedDict, TypeVar
 
+from pydantic import AwareDatetime, ConfigDict, with_config
+
 from mindswarm_exec.errors import InvalidRequest
+from mindswarm_exec.identifiers import ExecutionId, Name
 from mindswarm_exec.ledger import reads
 from mindswarm_exec.ledger.faces import AsyncLedger
 from mindswarm_exec.ledger.operations import Operation
@@ -29,18 +31,19 @@ PARENTS = 10
 MOST_NAMED = 100
 
 
+@with_config(ConfigDict(extra="forbid"))
 class Criteria(TypedDict, total=False):
     """Which executions are meant. At least one is given; what is None says nothing."""
 
     status: Statuses
-    agent_id: str | None
-    task_type: str | None
-    task_id: str | None
-    project_id: str | None
-    since: datetime | None
-    until: datetime | None
-    tag: str | None
-    parent_id: str | None
+    agent_id: Name | None
+    task_type: Name | None
+    task_id: Name | None
+    project_id: Name | None
+    since: AwareDatetime | None
+    until: AwareDatetime | None
+    tag: Name | None
+    parent_id: ExecutionId | None
 
 
 def chosen(move: Move, criteria: Criteria) -> Filter:
