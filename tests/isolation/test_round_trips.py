@@ -167,14 +167,12 @@ def test_attempts_leave_no_descriptors_behind(start: Start) -> None:
 
 
 def test_a_cancel_at_any_moment_of_the_start_is_heard(start: Start, tmp_path: Path) -> None:
-    """However early it comes: the handler is told, or never begins. A deaf one would last a whole grace longer."""
+    """However early it comes, the handler is told, or never begins; what was not told would be killed untidied."""
     for number in range(30):
         run = start("tidy", str(tmp_path / str(number)))
         ends = time.monotonic() + number / 3000
         while time.monotonic() < ends:
             pass
-        began = time.monotonic()
         assert isinstance(run.end_on(Wish.CANCEL), ExecutionCancelled)
-        assert time.monotonic() - began < SETTINGS.cancel_grace_seconds
         words = set(noted(tmp_path / str(number)).values())
         assert words in (set(), {"tidied"})

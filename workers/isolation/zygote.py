@@ -206,6 +206,8 @@ def main(target: str, control_fd: int) -> None:
     agent, trouble = None, ""
     try:
         agent = load_agent(target)
+        for handler in agent.handlers.values():
+            handler.info()  # builds what validates its payload and result once, and not in every child
     except BaseException as error:  # noqa: BLE001  importing runs the author's code; each attempt is told
         trouble = f"the agent '{target}' cannot be loaded: {type(error).__name__}: {error}"
     sys.stdout.flush()
