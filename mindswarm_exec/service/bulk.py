@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from typing import Literal, TypedDict, TypeVar
+from typing import Literal, TypeVar
 
 from pydantic import AwareDatetime, ConfigDict, with_config
+from typing_extensions import TypedDict
 
 from mindswarm_exec.errors import InvalidRequest
 from mindswarm_exec.identifiers import ExecutionId, Name
