@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import redis
 import redis.asyncio
@@ -26,6 +26,7 @@ from mindswarm_exec.ledger.scripts import SCRIPT_NAMES, script
 from mindswarm_exec.settings import Settings
 
 R = TypeVar("R")
+S = TypeVar("S")
 
 
 def _connection_options(settings: Settings) -> dict[str, Any]:
@@ -128,6 +129,12 @@ class AsyncLedger(_Face):
         """Carry out operations in one round trip, each atomic by itself. Raises as `SyncLedger.run`."""
         replies = iter(await self._send([step for operation in operations for step in operation.steps]))
         return [operation.read([next(replies) for _ in operation.steps]) for operation in operations]
+
+    async def run_both(self, change: Operation[R], look: Operation[S | None]) -> tuple[R, S | None]:
+        """Carry out a change, and look at what it made, in one round trip; None where nothing was there to see."""
+        made, seen = await self.run_many([cast(Operation[Any], change), look])
+        # a script that the server did not know yet was sent once more, after the look
+        return made, seen if seen is not None else await self.run(look)
 
     async def _send(self, steps: Sequence[Step]) -> list[Any]:
         commands = self._commands(steps)

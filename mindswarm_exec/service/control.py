@@ -195,8 +195,10 @@ class ExecutionControl:
                 raise refusal(move, execution_id, found)
 
     async def _answered(self, execution_id: str, *, explained: bool) -> Execution:
+        return await self._told(execution_id, await self._record(execution_id), explained=explained)
+
+    async def _told(self, execution_id: str, fields: Record, *, explained: bool) -> Execution:
         """The record; with the reason why it waits where that is asked for, or costs no look at the agents."""
-        fields = await self._record(execution_id)
         explained = explained or fields.get("place") in ("delay", "concurrency")
         waits = await waiting_for(self._ledger, fields) if explained and fields["status"] == PENDING else None
         return execution_record(execution_id, fields, waits)

@@ -21,7 +21,7 @@ from mindswarm_exec.ledger.replies import (
     ParentUnknown,
     TaskUnknown,
 )
-from mindswarm_exec.lifecycle import CANCEL, PENDING, RETRY, TERMINAL, Status
+from mindswarm_exec.lifecycle import CANCEL, RETRY, TERMINAL, Status
 from mindswarm_exec.models.options import ExecutionOptions, StartRequest
 from mindswarm_exec.models.records import (
     BulkOutcome,
@@ -37,10 +37,9 @@ from mindswarm_exec.service.bulk import Bulk, Criteria, chosen
 from mindswarm_exec.service.control import UNCHANGED, ExecutionControl, Publisher, RetryFrom
 from mindswarm_exec.service.listing import Statuses, checked_statuses
 from mindswarm_exec.service.queue import queue_status
-from mindswarm_exec.service.records import execution_record, history_entries
+from mindswarm_exec.service.records import history_entries
 from mindswarm_exec.service.refusals import parent_refused
 from mindswarm_exec.service.submission import start_operation, stored_json
-from mindswarm_exec.service.waiting import waiting_for
 from mindswarm_exec.settings import Settings
 
 __all__ = ["UNCHANGED", "ExecutionService", "Publisher"]
@@ -109,22 +108,23 @@ class ExecutionService(ExecutionControl):
     async def _submit(self, request: StartRequest) -> Execution:
         task_type, payload, options, project_id = await self._work_of(request)
         execution_id = new_id()
-        reply = await self._ledger.run(
-            start_operation(
-                execution_id,
-                task_type,
-                stored_json(payload, "the payload", self._settings.max_payload_bytes),
-                options,
-                project_id=project_id,
-                task_id=request.task_id,
-                parent_id=request.parent_id,
-                idempotency_key=request.idempotency_key,
-            )
+        submission = start_operation(
+            execution_id,
+            task_type,
+            stored_json(payload, "the payload", self._settings.max_payload_bytes),
+            options,
+            project_id=project_id,
+            task_id=request.task_id,
+            parent_id=request.parent_id,
+            idempotency_key=request.idempotency_key,
         )
+        # the record comes back with the answer: one round trip for both
+        reply, record = await self._ledger.run_both(submission, reads.execution(execution_id))
         match reply:
             case Accepted(wakes=wakes, suitable_agents=suitable):
                 await self._publish(wakes)
-                return await self._answered(execution_id, explained=suitable == 0)
+                assert record is not None, "what was just accepted is there"
+                return await self._told(execution_id, record, explained=suitable == 0)
             case Existing(execution_id=earlier):
                 return await self.get(earlier)
             case AgentUnknown():
@@ -168,10 +168,6 @@ class ExecutionService(ExecutionControl):
         return await bulk.retry(wanted, options, start_from, dry_run=dry_run)
 
     # --- look --------------------------------------------------------------------------------------------
-
-    async def get(self, execution_id: str) -> Execution:
-        """The execution as it is now; for a pending one with the reason why it waits."""
-        return await self._answered(execution_id, explained=True)
 
     async def list(
         self,
@@ -261,10 +257,3 @@ class ExecutionService(ExecutionControl):
 
     async def _agent_ids(self) -> Sequence[str]:
         return await self._ledger.run(reads.agent_ids())
-
-    async def _answered(self, execution_id: str, *, explained: bool) -> Execution:
-        """The record; with the reason why it waits where that is asked for, or costs no look at the agents."""
-        fields = await self._record(execution_id)
-        explained = explained or fields.get("place") in ("delay", "concurrency")
-        waits = await waiting_for(self._ledger, fields) if explained and fields["status"] == PENDING else None
-        return execution_record(execution_id, fields, waits)
