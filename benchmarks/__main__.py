@@ -10,7 +10,9 @@ from pathlib import Path
 import redis
 
 from benchmarks import matching
+from benchmarks.control_latency import CYCLES, control_rows
 from benchmarks.http_paths import http_rows
+from benchmarks.process_start import STARTS, start_milliseconds
 from benchmarks.scenarios import Figures, Sizes, memory, throughput
 from benchmarks.sides import Ours, PlainCelery, Side
 from benchmarks.table import Row, row, show, write
@@ -75,6 +77,11 @@ def matching_rows(server: EmbeddedServer, agents: tuple[int, ...], waiting: tupl
     return rows
 
 
+def start_rows(starts: int) -> list[Row]:
+    names = ("start of a process handler: p50", "start of a process handler: p99")
+    return [Row(name, ms, None, "ms", None) for name, ms in zip(names, start_milliseconds(starts), strict=True)]
+
+
 def _collect(runs: Runs, figures: Figures) -> None:
     for name, value in figures.items():
         runs[name].append(value)
@@ -94,6 +101,8 @@ def main() -> None:
         rows += compared(sides, server, sizes, repeats, events=True)
         rows += memory_rows(sides, server, sizes)
         rows += http_rows(server, logs, sizes)
+        rows += control_rows(server.url, logs, 5 if quick else CYCLES)
+        rows += start_rows(10 if quick else STARTS)
         rows += matching_rows(server, agents, waiting)
     show(rows)
     write(rows, RESULTS)

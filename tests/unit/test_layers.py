@@ -23,7 +23,13 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "ledger": ("mindswarm_exec.ledger",),
     "service": ("mindswarm_exec.service",),
     # what a handler's author imports
-    "sdk": ("mindswarm_exec", "mindswarm_exec.agent", "mindswarm_exec.command", "mindswarm_exec.context"),
+    "sdk": (
+        "mindswarm_exec",
+        "mindswarm_exec.agent",
+        "mindswarm_exec.children",
+        "mindswarm_exec.command",
+        "mindswarm_exec.context",
+    ),
     "celery_app": ("mindswarm_exec.celery_app",),
     "embedded": ("mindswarm_exec.embedded",),
     "api": ("mindswarm_exec.api",),
