@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 from mindswarm_exec.identifiers import new_nonce
 from mindswarm_exec.ledger import operations
 from mindswarm_exec.ledger.faces import SyncLedger, connect_sync
 from mindswarm_exec.ledger.operations import Settlement
-from mindswarm_exec.ledger.replies import Attempt, Claimed, Settled
-from mindswarm_exec.lifecycle import COMPLETE, FAIL, Move
+from mindswarm_exec.ledger.replies import Attempt, Claimed, Done, Settled
+from mindswarm_exec.lifecycle import COMPLETE, FAIL, PAUSE, Move
+from mindswarm_exec.models.records import Question
 from mindswarm_exec.settings import Settings
 from tests.eventually import eventually
 
@@ -51,6 +53,31 @@ class HandAgent:
 
     def complete(self, attempt: Attempt, result: Any) -> None:
         self._settle(attempt, COMPLETE, {"result": json.dumps(result)})
+
+    def completes(self, attempt: Attempt) -> bool:
+        """Whether the ledger takes a result of the attempt; if not, its slot is free all the same."""
+        how = Settlement(COMPLETE)
+        reply = self._ledger.run(
+            operations.settle(attempt, self.agent_id, f"agent:{self.agent_id}", how, {"result": "1"})
+        )
+        return isinstance(reply, Settled)
+
+    def ask(self, attempt: Attempt, question_id: str, prompt: str, schema: dict[str, Any] | None = None) -> None:
+        """Park the execution on a question, as a handler's `ctx.ask` does."""
+        asked_at = datetime.now(UTC)
+        question = Question(question_id=question_id, prompt=prompt, answer_schema=schema, asked_at=asked_at)
+        self._settle(attempt, PAUSE, {"question": question.model_dump_json(), "question_id": question_id})
+
+    def spend(self, attempt: Attempt, meter: str, amount: float) -> None:
+        self._ledger.run(operations.meter(attempt, new_nonce(), meter, amount))
+
+    def pause(self, attempt: Attempt) -> None:
+        """Obey a pause."""
+        self._settle(attempt, PAUSE, {})
+
+    def freeze(self, attempt: Attempt) -> None:
+        """Obey a pause with the process stopped in place."""
+        assert isinstance(self._ledger.run(operations.freeze(attempt, "{}")), Done)
 
     def fail(self, attempt: Attempt, message: str) -> None:
         error = {"kind": "handler_error", "type": "ValueError", "message": message}

@@ -24,7 +24,6 @@ from mindswarm_exec.errors import (
 )
 from mindswarm_exec.models.events import Gap
 from mindswarm_exec.models.options import ExecutionOptions, RetryPolicy
-from mindswarm_exec.settings import Settings
 from tests.api.hand_agent import HandAgent
 from tests.api.running_api import RunningApi
 
@@ -41,13 +40,6 @@ WHOLE_LIFE = [
 def client(api: RunningApi) -> Iterator[ExecutionClient]:
     with ExecutionClient(api.url) as client:
         yield client
-
-
-@pytest.fixture
-def agent(settings: Settings) -> Iterator[HandAgent]:
-    agent = HandAgent(settings)
-    yield agent
-    agent.close()
 
 
 def in_thread(work: Callable[[], object]) -> threading.Thread:
