@@ -20,8 +20,8 @@ from mindswarm_exec.identifiers import new_nonce
 from mindswarm_exec.ledger import operations
 from mindswarm_exec.ledger.faces import SyncLedger
 from mindswarm_exec.ledger.operations import Settlement
-from mindswarm_exec.ledger.replies import Attempt, Claimed, Settled, Wake
-from mindswarm_exec.lifecycle import CANCEL, RELEASE, STRAND, OutcomeKind
+from mindswarm_exec.ledger.replies import Attempt, Claimed, Refused, Settled, Wake
+from mindswarm_exec.lifecycle import CANCEL, PAUSED, RELEASE, STRAND, OutcomeKind
 from mindswarm_exec.service.control import CANCELLED_ON_REQUEST
 from mindswarm_exec.settings import Settings
 from workers.attempt import RunningAttempt, Wish
@@ -39,6 +39,8 @@ log = logging.getLogger(__name__)
 #: Pauses between tries to reach a ledger that is away, in seconds; the last one repeats.
 AWAY_SECONDS = (0.05, 0.1, 0.2, 0.5, 1.0)
 NO_FIELDS: dict[str, str | int | float] = {}
+#: Wishes kept for attempts that do not run here yet.
+MOST_EARLY = 1000
 
 
 class Observer(Protocol):
@@ -76,6 +78,8 @@ class UnifiedTaskEngine:
         self._publish = publish
         self._others_wait = others_wait
         self._running: dict[str, RunningAttempt] = {}
+        #: wishes that came ahead of the attempt that they are for, the oldest first; most come after its end
+        self._early: dict[str, Wish] = {}
         self._changed = threading.Condition()
         self._stopped = threading.Event()
         self.is_draining = False
@@ -97,7 +101,9 @@ class UnifiedTaskEngine:
         try:
             outcome = self.calls.perform(running)
             running.send_progress(at_last=True)
-            if running.is_frozen and running.wish is not None and running.wish.is_cancel:
+            if outcome is not None:
+                running.wait_until_thawed()  # it ended as it was frozen: that counts when it may go on
+            if running.is_fenced or (running.is_frozen and running.wish is not None and running.wish.is_cancel):
                 outcome = cancelled(running)  # however it ended when it was let go on for that
             if outcome is not None and outcome.kind is OutcomeKind.CANCELLED:
                 self.calls.clean_up(running)
@@ -130,6 +136,8 @@ class UnifiedTaskEngine:
             self._publish(reply.wakes)
         if isinstance(reply, Settled):
             return reply.following
+        if isinstance(reply, Refused) and reply.status == PAUSED:
+            self._strand(running, "ended")  # it ended as it was being frozen; a resume begins another attempt
         log.warning(
             "an outcome was refused: the attempt is another's or over",
             extra={"action": "settle", "execution_id": running.execution_id, "reply": type(reply).__name__},
@@ -139,15 +147,25 @@ class UnifiedTaskEngine:
     # --- wishes from outside -----------------------------------------------------------------------------
 
     def wish(self, attempt_id: str, wish: Wish) -> None:
-        """Pass a wish on to a running attempt; one that does not run here is no concern of ours."""
-        running = self._running.get(attempt_id)
+        """Pass a wish on to a running attempt, or to one whose claim is still under way."""
+        with self._changed:
+            running = self._running.get(attempt_id)
+            if running is None:
+                self._early[attempt_id] = wish
+                self._forget_early(MOST_EARLY)
         if running is not None:
             running.wish_for(wish)
 
     def withdraw_pause(self, attempt_id: str) -> None:
-        running = self._running.get(attempt_id)
+        with self._changed:
+            self._early.pop(attempt_id, None)
+            running = self._running.get(attempt_id)
         if running is not None:
             running.withdraw_pause()
+
+    def _forget_early(self, most: int) -> None:
+        while len(self._early) > most:
+            del self._early[next(iter(self._early))]
 
     def wish_all(self, wish: Wish) -> None:
         """Pass a wish on to every running attempt."""
@@ -161,7 +179,7 @@ class UnifiedTaskEngine:
         """
         for running in list(self._running.values()):
             if running.is_frozen:
-                self._strand(running)
+                self._strand(running, "drained")
             else:
                 running.wish_for(Wish.HAND_BACK)
 
@@ -219,8 +237,9 @@ class UnifiedTaskEngine:
             extra={"action": "fence", "execution_id": running.execution_id, "reply": type(reply).__name__},
         )
 
-    def _strand(self, running: RunningAttempt) -> None:
-        data = json.dumps({"attempt": running.attempt, "agent_id": self._agent_id, "reason": "drained"})
+    def _strand(self, running: RunningAttempt, reason: str) -> None:
+        """Its process is gone or about to end: it stays paused, without a slot."""
+        data = json.dumps({"attempt": running.attempt, "agent_id": self._agent_id, "reason": reason})
         source = f"agent:{self._agent_id}"
         operation = operations.settle(running.held, self._agent_id, source, Settlement(STRAND, data), NO_FIELDS)
         with contextlib.suppress(LedgerUnavailable):  # what is not told now is found when the lease ends
@@ -234,10 +253,12 @@ class UnifiedTaskEngine:
             self._observer.began(running.held)
         with self._changed:
             self._running[running.held.id] = running
+            early = self._early.pop(running.held.id, None)
             self.idle_since = None
             self._changed.notify_all()
-        if self.is_draining:
-            running.wish_for(Wish.HAND_BACK)
+        for wish in (Wish.HAND_BACK if self.is_draining else None, early):
+            if wish is not None:
+                running.wish_for(wish)
 
     def _leave(self, running: RunningAttempt) -> None:
         with self._changed:

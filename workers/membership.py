@@ -41,7 +41,7 @@ from workers.wake_message import WakeMessage
 
 log = logging.getLogger(__name__)
 
-WISHES = {"pause": Wish.PAUSE, "cancel": Wish.CANCEL, "kill": Wish.KILL}
+WISHES = {"pause": Wish.PAUSE, "cancel": Wish.CANCEL, "kill": Wish.KILL, "lost": Wish.LOST}
 
 
 class Membership:
@@ -176,11 +176,14 @@ class Membership:
 
     def _renew(self) -> None:
         before = self._engine.running()
+        paused = {name for name, running in before.items() if running.wish is Wish.PAUSE}
         reply = self._ledger.run(operations.renew(self._profile.agent_id, self._incarnation))
         match reply:
             case Renewed(sweep_age_ms=age, state=state, held=held):
                 self._rest.tell(state)
-                self._reconcile(before, held)
+                self._reconcile(before, paused, held)
+                if state == "draining":
+                    self._engine.hand_back_all()
                 if age > SILENT_PERIODS * self._settings.sweep_seconds * 1000:
                     self._publish(sweep(self._ledger).wakes)
             case Expired():
@@ -205,23 +208,23 @@ class Membership:
         self._is_registered = False
         self._register()
 
-    def _reconcile(self, before: Mapping[str, RunningAttempt], held: Iterable[HeldAttempt]) -> None:
+    def _reconcile(self, before: Mapping[str, RunningAttempt], paused: set[str], held: Iterable[HeldAttempt]) -> None:
         """Bring what runs here and what the ledger counts against this agent together.
 
-        `before` is what ran here when the ledger was asked: its answer knows nothing of what began since. An
-        attempt that the ledger holds as running and that has not run here for two renewals lost its way
-        between the ledger's reply and this process: it is handed back.
+        `before` is what ran here when the ledger was asked, and `paused` what of it was to pause or was frozen: its
+        answer knows nothing of what began since. An attempt that the ledger holds as running and that has
+        not run here for two renewals lost its way between the ledger's reply and this process: it is handed back.
         """
         in_ledger = {attempt_id(one.execution_id, one.number): one for one in held}
         for name, running in before.items():
-            self._reconcile_one(running, in_ledger.get(name))
+            self._reconcile_one(running, in_ledger.get(name), was_paused=name in paused)
         here = before.keys() | self._engine.running().keys()
         strays = {name for name, one in in_ledger.items() if name not in here and one.status in (RUNNING, PAUSED)}
         for name in strays & self._unknown:
             self._hand_back(in_ledger[name])
         self._unknown = strays
 
-    def _reconcile_one(self, running: RunningAttempt, one: HeldAttempt | None) -> None:
+    def _reconcile_one(self, running: RunningAttempt, one: HeldAttempt | None, *, was_paused: bool) -> None:
         """Bring one attempt in line. Held and paused means frozen: any other pause holds no slot."""
         if one is None or one.status not in (RUNNING, PAUSED) or one.nonce != running.held.nonce:
             running.wish_for(Wish.LOST)
@@ -229,7 +232,7 @@ class Membership:
             running.wish_for(Wish.CANCEL)
         elif one.status is PAUSED or one.intent == "pause":
             running.wish_for(Wish.PAUSE)
-        elif running.is_frozen:
+        elif was_paused:
             running.withdraw_pause()
 
     def _hand_back(self, one: HeldAttempt) -> None:
@@ -296,8 +299,8 @@ class Membership:
     def _abandon(self) -> None:
         """Hand back what did not end within the grace. Its code may go on until the process ends; it is fenced."""
         for running in self._engine.running().values():
-            held = running.held
-            how = Settlement(RELEASE, json.dumps({"agent_id": held.agent_id, "reason": "drained"}))
+            held, row = running.held, STRAND if running.is_frozen else RELEASE
+            how = Settlement(row, json.dumps({"agent_id": held.agent_id, "reason": "drained"}))
             with contextlib.suppress(LedgerUnavailable):
                 self._settle(held, held.agent_id, how)
             running.wish_for(Wish.LOST)

@@ -106,11 +106,13 @@ class Reports(Wishes):
         news: dict[str, JsonValue] = {"checkpoint_id": checkpoint_id}
         # answers that were used up to here are part of the state: a later question may be the same
         used = {f"answer:{question_id}": "" for question_id in self._answers_used}
-        self._report("execution.checkpoint", news, {"checkpoint": stored, **used}, patiently=True)
+        reply = self._report("execution.checkpoint", news, {"checkpoint": stored, **used}, patiently=True)
         self._answers_used.clear()
         self.checkpoint_state, self.checkpoint_id = state, checkpoint_id
         self.raise_if_stopped()
-        if self._wish is not None:
+        # the ledger's word on a pause is newer than any message: what it knows nothing of was withdrawn
+        is_withdrawn = self._wish is Wish.PAUSE and isinstance(reply, Reported) and not reply.intent
+        if self._wish is not None and not is_withdrawn:
             raise SafePointReached
 
     # --- steps -------------------------------------------------------------------------------------------
@@ -118,11 +120,14 @@ class Reports(Wishes):
     def _note_life(self) -> None:
         self.sign_of_life = time.monotonic() - self.frozen_seconds
 
-    def _report(self, event: str, data: dict[str, JsonValue], fields: Fields, *, patiently: bool = False) -> None:
+    def _report(
+        self, event: str, data: dict[str, JsonValue], fields: Fields, *, patiently: bool = False
+    ) -> Reported | Absent | Fenced | None:
         operation = self._news(event, data, fields)
         with self._reporting:
             reply = self._patiently(operation) if patiently else self._once(operation)
         self._heed(reply)
+        return reply
 
     def _news(self, event: str, data: dict[str, JsonValue], fields: Fields) -> Operation[Reported | Absent | Fenced]:
         return operations.report(self.held, new_nonce(), event, json.dumps(data), fields)

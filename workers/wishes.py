@@ -51,7 +51,7 @@ class Wishes:
         self.is_contained = False
         #: whether it was settled over the head of a handler that does not stop
         self.is_fenced = False
-        self._changing = threading.Lock()
+        self._changing = threading.Condition()
         self._must_stop = threading.Event()
         self._wish: Wish | None = None
         self._frozen_at: float | None = None
@@ -76,8 +76,9 @@ class Wishes:
             self._wish = wish
             if not wish.waits_for_safe_point:
                 self.stop_asked_at = self.stop_asked_at or time.monotonic()
+                self._must_stop.set()
+            self._changing.notify_all()
         if not wish.waits_for_safe_point:
-            self._must_stop.set()
             self.interrupt()
         self.nudge()
 
@@ -89,6 +90,7 @@ class Wishes:
             if self._frozen_at is not None:
                 self._frozen_seconds += time.monotonic() - self._frozen_at
                 self._frozen_at = None
+            self._changing.notify_all()
         self.nudge()
 
     def raise_if_stopped(self) -> None:
@@ -116,5 +118,11 @@ class Wishes:
     def note_frozen(self) -> None:
         """The ledger has it as paused, and its process is stopped."""
         with self._changing:
-            if self._wish is Wish.PAUSE and self._frozen_at is None:
+            if self._wish is not None and self._wish.waits_for_safe_point and self._frozen_at is None:
+                self._wish = Wish.PAUSE  # a drain that was asked for meanwhile strands it
                 self._frozen_at = time.monotonic()
+
+    def wait_until_thawed(self) -> None:
+        """Wait while it is frozen, until it may go on or has to stop for good."""
+        with self._changing:
+            self._changing.wait_for(lambda: not self.is_frozen or self._must_stop.is_set())

@@ -41,7 +41,7 @@ else
     clear_clocks(x)
     end_attempt(x, 'replaced')
     return_permit(x, entropy)
-    call('PUBLISH', key('control', x.agent_id), 'kill ' .. x.id .. '.' .. x.attempt)
+    call('PUBLISH', key('control', x.agent_id), 'lost ' .. x.id .. '.' .. x.attempt)
   end
   x.paused_on = x.agent_id
   move(x, MOVES.resume, data)
