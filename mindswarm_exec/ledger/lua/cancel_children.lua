@@ -10,7 +10,7 @@ local waiting = key('cascade', id)
 for _, child_id in ipairs(call('SPOP', waiting, most)) do
   local x = load(child_id)
   if x and allows(MOVES.cancel, x) then
-    cancel_one(x, redis.sha1hex(entropy .. child_id), 'its parent was cancelled', false, failure, data)
+    cancel_one(x, string.sub(redis.sha1hex(entropy .. child_id), 1, 32), 'its parent was cancelled', false, failure, data)
   end
 end
 local left = call('SCARD', waiting)

@@ -13,7 +13,7 @@ if x.nonce ~= nonce or is_over(x) then return { 'fenced' } end
 if x.frozen then return { 'ok' } end
 if not allows(MOVES.freeze, x) or x.intent_kind ~= 'pause' then return { 'refused', x.status } end
 set(x, 'frozen', '1')
-acknowledge(x, true)
+acknowledge(x)
 stop_clocks(x)
 move(x, MOVES.freeze, data)
 save(x)

@@ -18,13 +18,11 @@ if is_running(x) then
   return { 'ok', x.status, WAKES }
 end
 intend(x, 'pause', reason)
-acknowledge(x)
-local eligible = x.eligible_at_ms
-stop_clocks(x)
-local left = x.queue_timeout_left_ms
+local eligible, queue_timeout = x.eligible_at_ms, tonumber(x.queue_timeout_at_ms)
 local freed = withdraw(x, entropy)
+acknowledge(x)
 if eligible then set(x, 'eligible_at_ms', eligible) end -- a start time or a delay outlasts a pause
-if left then set(x, 'queue_timeout_left_ms', left) end
+if queue_timeout then set(x, 'queue_timeout_left_ms', ms(math.max(queue_timeout - NOW, 1))) end
 move(x, MOVES.pause, data)
 save(x)
 if freed then fill(load_agent(freed), entropy) end

@@ -22,10 +22,16 @@ local function withdraw_intent(x)
   unset(x, 'budget_owner')
 end
 
--- acknowledge(x, kept): the wish is obeyed; unless the slot is kept, none is held for x any more
-local function acknowledge(x, kept)
+-- note_release(x): if no slot is held for x any more, the receipt of the wish says so
+local function note_release(x)
+  if x.nonce and call('HGET', key('held', x.agent_id), x.id .. '.' .. x.attempt) == x.nonce then return end
+  set(x, 'intent_slot_released_at_ms', ms(NOW))
+end
+
+-- acknowledge(x): the wish is obeyed. The slot may be taken still: by a frozen process, by code that goes on
+local function acknowledge(x)
   if not x.intent_acknowledged_at_ms then set(x, 'intent_acknowledged_at_ms', ms(NOW)) end
-  if not kept then set(x, 'intent_slot_released_at_ms', ms(NOW)) end
+  note_release(x)
 end
 
 -- intend(x, kind, reason): record a wish, in place of any earlier one
@@ -55,10 +61,10 @@ local function clear_clocks(x)
   end
 end
 
--- stop_clocks(x): while x is paused its timeouts stand still; what is left of them is kept
+-- stop_clocks(x): while the attempt is frozen its timeouts stand still; what is left of them is kept
 local function stop_clocks(x)
   local left = {}
-  for _, name in ipairs({ 'queue_timeout', 'timeout', 'stall' }) do
+  for _, name in ipairs({ 'timeout', 'stall' }) do
     local at = tonumber(x[name .. '_at_ms'])
     if at then left[name] = math.max(at - NOW, 1) end
   end

@@ -30,8 +30,8 @@ local function cancel_one(x, entropy, reason, is_forced, failure, data)
     unset(x, 'frozen')
     return_permit(x, entropy)
   else
-    acknowledge(x)
     freed = withdraw(x, entropy)
+    acknowledge(x)
   end
   unset(x, 'question')
   set(x, 'error', failure)

@@ -53,12 +53,13 @@ local function lost_with(agent_id)
   local held, lost = call('HGETALL', key('held', agent_id)), {}
   for i = 1, #held, 2 do
     local execution = key('execution', string.match(held[i], '^[^.]+'))
-    local nonce, status, frozen, times, most =
-      unpack(call('HMGET', execution, 'nonce', 'status', 'frozen', 'lost_attempts', 'max_lost_attempts'))
+    local nonce, status, frozen, times, most, intent =
+      unpack(call('HMGET', execution, 'nonce', 'status', 'frozen', 'lost_attempts', 'max_lost_attempts', 'intent_kind'))
     if nonce == held[i + 1] and (frozen or MOVES.release.sources[status]) then
       for _, value in ipairs({ held[i], nonce, status, times or '0', most or '' }) do lost[#lost + 1] = value end
     else
       call('HDEL', key('held', agent_id), held[i])
+      if nonce == held[i + 1] and intent then call('HSET', execution, 'intent_slot_released_at_ms', ms(NOW)) end
     end
   end
   return lost
