@@ -7,15 +7,13 @@
         "0" or "" · 13 counter to raise or "" · 14 delay (ms) before it may run again · 15 data of the event
         16, 17 guard of a sweep: a deadline's field and the value it was found due with; "", "" from an agent,
         whose attempt must not have been settled yet · 18+ field, value pairs to store
-  REPLY {"ok", state reached, next attempt or {}, wakes} · {"absent", wakes} · {"fenced", wakes}
+  REPLY {"ok", target state, next attempt or {}, wakes} · {"absent", wakes} · {"fenced", wakes}
         {"refused", status, wakes}
   EMITS the row's event, once; for the next attempt execution.queued and execution.started
         execution.paused or execution.cancelled if that was asked for and the row would let it wait again
         execution.resumed after a pause that nobody wants any more, and that waits for no answer
   TWICE the latest settlement is remembered with its nonce and successor: the same answer, no second effect.
   A sweep finds its guard gone and is refused.
-  A frozen attempt that ends in another way than by the rows of a pause is stranded: its process is gone, whatever it
-  said at last, and an ordinary pause is left.
   Unless a sweep sends it, the slot is freed even if it was settled before, when it is still held under this
   nonce: the code has ended. ]]
 local entropy, source, agent_id, number, id, nonce, row_name, target, event, sources = unpack(ARGV, 1, 10)
@@ -61,12 +59,11 @@ if not x then
 end
 if x.settled and guard_field == '' then
   local settled, name, next_id, next_number = string.match(x.settled, '^(%S+) (%S+) ?(%S*) ?(%S*)$')
-  if settled == nonce and (name == row_name or name == row_name .. ':stranded') then
+  if settled == nonce and name == row_name then
     end_zombie()
     local following = next_id ~= '' and load(next_id)
     local again = following and attempt_of(following) or {}
-    local reached = name == row_name and target or MOVES.strand.target
-    return { 'ok', reached, again[3] == next_number and again or {}, WAKES }
+    return { 'ok', target, again[3] == next_number and again or {}, WAKES }
   end
 end
 if (x.nonce or '') ~= nonce or (guard_field == '' and is_over(x)) then
@@ -74,10 +71,7 @@ if (x.nonce or '') ~= nonce or (guard_field == '' and is_over(x)) then
   return { 'fenced', WAKES }
 end
 if guard_field ~= '' and (x[guard_field] or '') ~= guard_value then return { 'refused', x.status, {} } end
-local how = row_name
-local is_stranded = x.frozen and not allows(row, x) and slot ~= 'keep' and guard_field == ''
-if is_stranded then row, how, outcome, counter = MOVES.strand, row_name .. ':stranded', '', '' end
-if not allows(row, x) then return { 'refused', x.status, WAKES } end
+if not allows(row, x) then return { 'refused', x.status, {} } end -- it lives, so its slot is its own
 
 -- obey(): x was to wait or to pause, but a pause or cancel was asked for while it ran: that is done now
 local function obey()
@@ -101,7 +95,7 @@ if outcome ~= '' and agent_id ~= '' then
     rate_changed = true
   end
 end
-for i = 18, is_stranded and 0 or #ARGV, 2 do set(x, ARGV[i], ARGV[i + 1]) end
+for i = 18, #ARGV, 2 do set(x, ARGV[i], ARGV[i + 1]) end
 if counter ~= '' then set(x, counter, (tonumber(x[counter]) or 0) + 1) end
 leave(x)
 clear_clocks(x)
@@ -118,7 +112,7 @@ if x.intent_kind and (row.target == wished or not ended) then
 elseif x.intent_kind then
   note_release(x)
 end
-if x.nonce then end_attempt(x, how) end
+if x.nonce then end_attempt(x, row_name) end
 move(x, row, data)
 if ended then set(x, 'finished_at_ms', ms(NOW)) end
 save(x)
@@ -136,11 +130,11 @@ end
 local following = freed and hand_on() or {}
 if rate_changed and not freed then fill(load_agent(agent_id), entropy) end
 if following[1] then
-  call('HSET', key('execution', id), 'settled', table.concat({ nonce, how, following[1], following[3] }, ' '))
+  call('HSET', key('execution', id), 'settled', table.concat({ nonce, row_name, following[1], following[3] }, ' '))
 end
 if ended then
   -- a result that is small goes with the notice, so that a waiter needs no further call
   local result = x.result and #x.result <= 4096 and ' ' .. x.result or ''
   call('PUBLISH', key('ended', id), x.status .. result)
 end
-return { 'ok', row.target, following, WAKES }
+return { 'ok', target, following, WAKES }
