@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -77,6 +78,25 @@ def parse_seconds(text: str) -> float:
     if match is None:
         raise InvalidRequest(f"'{text}' is no duration: give seconds, or a number with ms, s, m, h, d or w.")
     return float(match[1]) * _UNITS[match[2] or "s"]
+
+
+def parse_meters(texts: Sequence[str]) -> dict[str, float]:
+    """Read budgets, each as `name=limit`.
+
+    Raises:
+        InvalidRequest: one is none, or a name comes twice.
+    """
+    meters: dict[str, float] = {}
+    for text in texts:
+        name, _, limit = text.partition("=")
+        try:
+            number = float(limit)
+        except ValueError:
+            number = -1.0
+        if not name or name in meters or not 0 <= number < float("inf"):
+            raise InvalidRequest(f"meter '{text}' does not fit: give each name once with a limit, as tokens=40000.")
+        meters[name] = number
+    return meters
 
 
 def parse_instant(text: str, *, ahead: bool = False, now: datetime | None = None) -> str:

@@ -28,6 +28,7 @@ SECTIONS: dict[str, tuple[Row, ...]] = {
         Row("dispatcher", "processes:dispatcher", "Run a dispatcher: the front door and the sweeps."),
         Row("beat", "processes:beat", "Run the scheduler."),
         Row("agent", "processes:agent", "Run an agent: MODULE:ATTR names the Agent object."),
+        Row("flower", "processes:flower", "Run Flower, Celery's dashboard (pip install 'mindswarm-exec[flower]')."),
     ),
     "Submit and watch": (
         Row("start", "start_command:start", "Start an execution of a task type."),
@@ -45,8 +46,11 @@ SECTIONS: dict[str, tuple[Row, ...]] = {
     "Control": (
         Row("pause", "control:pause", "Pause an execution."),
         Row("resume", "control:resume", "Resume a paused execution."),
+        Row("provide-input", "control:provide_input", "Answer the question that an execution waits on."),
         Row("cancel", "control:cancel", "Cancel an execution."),
         Row("retry", "control:retry", "Run an ended execution again."),
+        Row("cancel-many", "many:cancel_many", "Cancel all executions that match."),
+        Row("retry-many", "many:retry_many", "Run all ended executions again that match."),
         Row("agent-sleep", "control:agent_sleep", "Put an agent to sleep."),
         Row("agent-wake", "control:agent_wake", "Wake a sleeping agent."),
         Row("agent-drain", "control:agent_drain", "Let an agent finish its work and take no more."),

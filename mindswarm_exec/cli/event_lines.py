@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mindswarm_exec.cli import cells
+from mindswarm_exec.models.events import budget_of
 from mindswarm_exec.models.records import Event, HistoryEntry
 
 #: Style of an event type's last word.
@@ -27,6 +28,8 @@ _STYLES = {
     "cancelled": "magenta",
     "released": "bold yellow",
     "retry_scheduled": "yellow",
+    "budget": "bold yellow",
+    "pause_requested": "magenta",
     "offline": "bold red",
     "registered": "green",
 }
@@ -64,7 +67,8 @@ def history_table(entries: Sequence[HistoryEntry]) -> RenderableType:
         former = entry.timestamp
         kind = entry.event_type.rpartition(".")[2]
         row = (str(entry.seq), cells.clock(entry.timestamp), cells.duration(after))
-        table.add_row(*row, Text(entry.event_type, style=_STYLES.get(kind, "")), facts(entry.data))
+        told = control_news(entry.event_type, entry.data) or facts(entry.data)
+        table.add_row(*row, Text(entry.event_type, style=_STYLES.get(kind, "")), cells.clean(told, 160))
     return table
 
 
@@ -83,8 +87,30 @@ def what_it_says(event: Event, limit: int = 160) -> str:
             return cells.clean(f"{share}{data.get('message') or ''}".strip(), limit)
         case "execution.output":
             return cells.clean(data.get("text") or "", limit)
+    if told := control_news(event.event_type, data):
+        return cells.clean(told, limit)
     # the type and the ids, which make up the description, stand before it
     return facts({name: value for name, value in data.items() if name != "agent_id"}, limit)
+
+
+def control_news(event_type: str, data: Mapping[str, object]) -> str:
+    """What happened to a wish or a budget, where the bare facts would not say it; else nothing."""
+    budget = budget_of(data).strip(" ()")
+    match event_type:
+        case "execution.budget":
+            return f"{budget} are spent"
+        case "execution.pause_requested" if data.get("withdrawn"):
+            return "withdrawn"
+        case "execution.pause_requested" if data.get("unacknowledged"):
+            return "overdue: no safe point was reached in time; the pause stands"
+        case "execution.pause_requested" if budget:
+            return f"the budget is spent: {budget}, of execution {data.get('budget_of')}"
+        case "execution.resumed" if data.get("in_place"):
+            rest = facts({name: value for name, value in data.items() if name != "in_place"})
+            return f"in place  {rest}".rstrip()
+        case "execution.cancelled" if data.get("unresponsive"):
+            return "unresponsive: the handler did not stop; it is fenced, its slot taken until its code ends"
+    return ""
 
 
 def _fact(name: str, value: object) -> str:

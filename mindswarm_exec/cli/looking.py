@@ -10,34 +10,19 @@ import click
 from rich.console import RenderableType
 
 from mindswarm_exec.cli import tables
-from mindswarm_exec.cli.arguments import parse_instant
+from mindswarm_exec.cli.criteria import criteria, read_criteria
 from mindswarm_exec.cli.decisions import explanation
 from mindswarm_exec.cli.event_lines import history_table
+from mindswarm_exec.cli.execution_sheet import sheet
 from mindswarm_exec.cli.remote import Remote, read_as, remote
 from mindswarm_exec.errors import InvalidRequest
-from mindswarm_exec.lifecycle import Status
 from mindswarm_exec.models import records
 
-_STATES = click.Choice([status.value for status in Status])
 
-
-def _filters(command: Any) -> Any:
-    """Options that choose executions, the same for `list` and `history`."""
-    for option in reversed(
-        (
-            click.option("--status", type=_STATES, help="In this state."),
-            click.option("--agent", "agent_id", metavar="NAME", help="On this agent."),
-            click.option("--task-type", metavar="TYPE", help="Of this task type."),
-            click.option("--task-id", metavar="ID", help="Of this task."),
-            click.option("--project", "project_id", metavar="NAME", help="Of this project."),
-            click.option("--since", metavar="WHEN", help="In this state since: RFC 3339, or an age such as 15m."),
-            click.option("--until", metavar="WHEN", help="In this state before."),
-            click.option("--limit", type=click.IntRange(1, 500), help="At most; default 50."),
-            click.option("--cursor", metavar="CURSOR", help="Go on where the last page ended."),
-        )
-    ):
-        command = option(command)
-    return command
+def _pages(command: Any) -> Any:
+    """Options that turn the pages of a listing."""
+    limit = click.option("--limit", type=click.IntRange(1, 500), help="At most; default 50.")
+    return limit(click.option("--cursor", metavar="CURSOR", help="Go on where the last page ended.")(command))
 
 
 @click.command()
@@ -46,26 +31,28 @@ def _filters(command: Any) -> Any:
 def get(remote: Remote, execution_id: str) -> None:
     """Show one execution: state, agent, progress, times, payload, result or error."""
     value = remote.call("execution.get", execution_id=execution_id)
-    remote.screen.document(value, lambda: tables.execution(read_as(records.Execution, value), _now()))
+    remote.screen.document(value, lambda: sheet(read_as(records.Execution, value), _now()))
 
 
 @click.command("list")
-@_filters
+@criteria
+@_pages
 @remote
 def list_executions(remote: Remote, **filters: Any) -> None:
     """List executions, the newest first."""
-    value = remote.call("execution.list", **_wire(filters))
+    value = remote.call("execution.list", **read_criteria(filters))
     remote.screen.document(value, lambda: _listing(remote, read_as(records.ExecutionPage, value).executions))
     _note_more(remote, value)
 
 
 @click.command()
 @click.argument("execution_id", required=False)
-@_filters
+@criteria
+@_pages
 @remote
 def history(remote: Remote, execution_id: str | None, **filters: Any) -> None:
     """Show the record of one execution, oldest event first; or the executions that match, newest first."""
-    wire = _wire(filters)
+    wire = read_criteria(filters)
     if execution_id is not None and wire:
         raise InvalidRequest("name one execution or filters, not both: an execution's record is one list.")
     value = remote.call("execution.getHistory", execution_id=execution_id, **wire)
@@ -131,15 +118,6 @@ def _listing(remote: Remote, found: Sequence[records.Execution]) -> RenderableTy
 
 def _record(remote: Remote, found: records.ExecutionHistory) -> RenderableType:
     return history_table(found.entries) if found.execution_id else _listing(remote, found.executions)
-
-
-def _wire(filters: dict[str, Any]) -> dict[str, Any]:
-    """The filters as params: instants in RFC 3339, what was not given left out."""
-    given = {name: value for name, value in filters.items() if value is not None}
-    for name in ("since", "until"):
-        if name in given:
-            given[name] = parse_instant(given[name])
-    return given
 
 
 def _note_more(remote: Remote, value: Any) -> None:

@@ -43,6 +43,20 @@ def beat() -> None:
 
 
 @click.command()
+@click.option("--address", default="127.0.0.1", envvar="FLOWER_ADDRESS", show_default=True, help="Address to bind.")
+@click.option("--port", type=click.IntRange(0, 65535), default=5555, envvar="FLOWER_PORT", show_default=True)
+def flower(address: str, port: int) -> None:
+    """Run Flower, Celery's dashboard, on the broker: agents are its workers, attempts its tasks.
+
+    FLOWER_BASIC_AUTH=user:password sets a password, which its HTTP API and any address but loopback need.
+    """
+    lifeline.hold_on()
+    from mindswarm_exec.flower import main
+
+    main(Settings.from_environment(), address, port)
+
+
+@click.command()
 @click.argument("target", metavar="MODULE:ATTR")
 @click.option("--name", metavar="NAME", help="The agent's name; default: the one it was made with.")
 def agent(target: str, name: str | None) -> None:

@@ -8,8 +8,8 @@ from typing import Any
 import click
 
 from mindswarm_exec.cli import arguments
-from mindswarm_exec.cli.control import what_became_of
 from mindswarm_exec.cli.remote import Remote, read_as, remote
+from mindswarm_exec.cli.sentences import what_became_of
 from mindswarm_exec.cli.watching import follow
 from mindswarm_exec.models.records import Execution
 
@@ -57,6 +57,7 @@ _CRITERIA_FIELDS: dict[str, Callable[[Any], Any]] = {
 @click.option("--force-start", is_flag=True, help="May exceed the agent's slots.")
 @click.option("--project", "project_id", metavar="NAME", help="Default: default.")
 @click.option("--task-id", metavar="ID", help="The task that it belongs to.")
+@click.option("--parent", "parent_id", metavar="ID", help="The execution that it is part of, and is cancelled with.")
 @click.option("--idempotency-key", metavar="KEY", help="The same key is the same execution, however often sent.")
 @click.option("--options", "more", metavar="JSON", help="Further ExecutionOptions.")
 @click.option("--watch", is_flag=True, help="Follow it to its end; exit code 1 unless it completes.")
@@ -89,7 +90,7 @@ def start_params(task_type: str, payload: str | None, given: dict[str, Any]) -> 
     criteria = _fields(_CRITERIA_FIELDS, given)
     if criteria:
         options["agent"] = {**options.get("agent", {}), **criteria}
-    named = {name: given.get(name) for name in ("project_id", "task_id", "idempotency_key")}
+    named = {name: given.get(name) for name in ("project_id", "task_id", "parent_id", "idempotency_key")}
     params = {"task_type": task_type, **{name: value for name, value in named.items() if value}}
     if payload is not None:
         params["payload"] = arguments.read_payload(payload)

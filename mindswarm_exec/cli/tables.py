@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -46,24 +46,20 @@ def executions(found: Sequence[Execution], now: datetime, width: int = 200) -> R
             cells.duration(running_ms(execution, now)),
         ]
         if width >= WIDE:
-            row += [cells.priority(execution.priority), _progress(execution), ", ".join(execution.tags)]
+            row += [cells.priority(execution.priority), progress(execution), ", ".join(execution.tags)]
         table.add_row(*row)
     return table
-
-
-def execution(found: Execution, now: datetime) -> RenderableType:
-    """One execution with all that is known of it, one fact a line."""
-    grid = facts()
-    for name, value in _facts_of(found, now):
-        grid.add_row(name, value)
-    return grid
 
 
 def agents(found: Sequence[AgentRecord], now: datetime) -> RenderableType:
     if not found:
         return Text("no agents have registered; start one with `mindswarm-exec agent MODULE:ATTR`", style="dim")
     table = _table("AGENT", "STATE", "LOAD", "TASK TYPES", "CAPABILITIES", "LABELS", "SINCE", "HOLDS")
+    has_unresponsive = any(agent.unresponsive for agent in found)
+    if has_unresponsive:
+        table.add_column("UNRESPONSIVE", justify="right")
     for agent in found:
+        stuck = Text(str(len(agent.unresponsive)), style="bold red" if agent.unresponsive else "dim")
         table.add_row(
             Text(cells.clean(agent.agent_id), style="bold"),
             cells.agent_state(agent.state),
@@ -73,6 +69,7 @@ def agents(found: Sequence[AgentRecord], now: datetime) -> RenderableType:
             cells.clean(" ".join(f"{name}={value}" for name, value in sorted(agent.labels.items())), 40),
             cells.relative(agent.registered_at, now),
             " ".join(map(cells.short_id, agent.held)),
+            *([stuck] if has_unresponsive else []),
         )
     return table
 
@@ -155,34 +152,6 @@ def json_text(value: Any) -> Text:
     return Text("\n".join(map(cells.clean, lines)))
 
 
-def _facts_of(found: Execution, now: datetime) -> Iterable[tuple[str, RenderableType]]:
-    yield "execution", Text(found.execution_id, style="bold")
-    yield "state", cells.status(found.status)
-    yield "task type", cells.clean(found.task_type)
-    yield "project", cells.clean(found.project_id)
-    if found.task_id:
-        yield "task", cells.clean(found.task_id)
-    yield "agent", cells.clean(found.agent_id) if found.agent_id else cells.NOTHING
-    yield "priority", cells.priority(found.priority)
-    if found.tags:
-        yield "tags", cells.clean(", ".join(found.tags))
-    lost = f", {found.lost_attempts} lost" if found.lost_attempts else ""
-    failed = f", {found.failed_attempts} failed" if found.failed_attempts else ""
-    yield "attempt", f"{found.attempt}{failed}{lost}"
-    yield "progress", _progress(found)
-    yield from _instants_of(found, now)
-    if found.intent is not None:
-        yield found.intent.kind, _receipt(found, now)
-    if found.waiting_for is not None:
-        yield "waits for", cells.clean(found.waiting_for.detail)
-    if found.error is not None:
-        yield "error", failure(found)
-    if found.payload is not None:
-        yield "payload", json_text(found.payload)
-    if found.result is not None:
-        yield "result", json_text(found.result)
-
-
 def failure(found: Execution) -> Text:
     """Why it ended: the kind, the class, the message, and what was measured."""
     error = found.error
@@ -193,32 +162,8 @@ def failure(found: Execution) -> Text:
     return Text(cells.clean(f"{kind}: {error.message}{measured}" if error.message else kind + measured), style="red")
 
 
-def _instants_of(found: Execution, now: datetime) -> Iterable[tuple[str, str]]:
-    took = running_ms(found, now)
-    for name, at in (
-        ("created", found.created_at),
-        ("queued", found.queued_at),
-        ("started", found.started_at),
-        ("finished", found.finished_at),
-    ):
-        if at is not None:
-            after = f", after {cells.duration(took)}" if name == "finished" and took is not None else ""
-            yield name, f"{cells.day_and_clock(at)} ({cells.relative(at, now)}{after})"
-
-
-def _receipt(found: Execution, now: datetime) -> str:
-    receipt = found.intent
-    if receipt is None:
-        return ""
-    told = f"asked for {cells.relative(receipt.requested_at, now)}"
-    if receipt.reason:
-        told += f" ({cells.clean(receipt.reason, 80)})"
-    if receipt.acknowledged_at is None:
-        return f"{told}, not yet obeyed"
-    return f"{told}, obeyed {cells.relative(receipt.acknowledged_at, now)}"
-
-
-def _progress(found: Execution) -> Text:
+def progress(found: Execution) -> Text:
+    """A bar, the share and the handler's message."""
     fraction = 1.0 if found.status == "completed" else found.progress.fraction
     text = cells.track(fraction, BAR, "green" if fraction >= 1 else "blue")
     text.append(f" {fraction:4.0%}", style="default")

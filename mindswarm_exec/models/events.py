@@ -17,7 +17,15 @@ from mindswarm_exec.models.records import Event, Task
 Severity = Literal["info", "warning", "error"]
 SEVERITIES: tuple[Severity, ...] = ("info", "warning", "error")
 
-_WARNINGS = frozenset({"execution.released", "execution.retry_scheduled", "execution.timed_out", "agent.offline"})
+_WARNINGS = frozenset(
+    {
+        "execution.released",
+        "execution.retry_scheduled",
+        "execution.timed_out",
+        "execution.budget",
+        "agent.offline",
+    }
+)
 _ERRORS = frozenset({"execution.failed"})
 
 #: The largest part of a stream id. Source: Redis streams, two unsigned 64-bit numbers.
@@ -124,6 +132,7 @@ _SENTENCES = {
     "execution.progress": "{of} is {percent} done{message}.",
     "execution.output": "{of} produced output.",
     "execution.checkpoint": "{of} saved a checkpoint.",
+    "execution.budget": "{of} has spent most of its budget{budget}.",
     "execution.pause_requested": "{of} was asked to pause.",
     "execution.paused": "{of} is paused.",
     "execution.resumed": "{of} was resumed.",
@@ -141,10 +150,23 @@ _SENTENCES = {
     "agent.offline": "{of} was not heard of for a lease, or left.",
 }
 
+#: What it says if its data holds this fact.
+_VARIANTS = {
+    ("execution.pause_requested", "withdrawn"): "{of} is no longer asked to pause.",
+    ("execution.pause_requested", "unacknowledged"): "{of} reached no safe point in time; the pause stands.",
+    ("execution.pause_requested", "meter"): "{of} was asked to pause: a budget is spent{budget}.",
+    ("execution.resumed", "in_place"): "{of} goes on in place, on agent {agent}.",
+    (
+        "execution.cancelled",
+        "unresponsive",
+    ): "{of} was cancelled; its code on agent {agent} did not stop and is fenced.",
+}
+
 
 def describe(event_type: str, context: Mapping[str, str], data: Mapping[str, Any]) -> str:
     """One sentence for people. `context` holds the four ids of an event; empty means none."""
-    sentence = _SENTENCES.get(event_type)
+    variants = (_VARIANTS[event_type, fact] for fact in data if data[fact] and (event_type, fact) in _VARIANTS)
+    sentence = next(variants, _SENTENCES.get(event_type))
     kind, _, fact = event_type.partition(".")
     of = f"{kind.capitalize()} {context.get(kind + '_id', '')}".strip()
     if sentence is None:
@@ -155,7 +177,16 @@ def describe(event_type: str, context: Mapping[str, str], data: Mapping[str, Any
         percent=_percent(data.get("fraction")),
         message=f": {data['message']}" if data.get("message") else "",
         error=_error_kind(data.get("error")),
+        budget=budget_of(data),
     )
+
+
+def budget_of(data: Mapping[str, Any]) -> str:
+    """` (80 of 100 tokens)`, or nothing where the data tells of no budget."""
+    spent, limit = data.get("spent"), data.get("limit")
+    if not isinstance(spent, int | float) or not isinstance(limit, int | float):
+        return ""
+    return f" ({spent:g} of {limit:g} {data.get('meter')})"
 
 
 def _percent(fraction: object) -> str:

@@ -19,6 +19,9 @@ import pytest
 
 from mindswarm_exec.cli.main import run as run_command
 from mindswarm_exec.cli.stack import free_port
+from mindswarm_exec.settings import Settings
+from tests.api.hand_agent import HandAgent
+from tests.api.running_api import RunningApi
 from tests.eventually import eventually
 
 ROOT = Path(__file__).parents[2]
@@ -96,6 +99,32 @@ def run(api_url: str) -> Callable[..., Said]:
         return command(*arguments, stdin=stdin, MINDSWARM_API_URL=api_url, **ours)
 
     return run_there
+
+
+@pytest.fixture
+def settings(valkey_url: str, namespace: str) -> Settings:
+    return Settings(redis_url=valkey_url, namespace=namespace, api_port=0)
+
+
+@pytest.fixture
+def by_hand(settings: Settings) -> Iterator[HandAgent]:
+    """An agent `coder` that does what the test says."""
+    agent = HandAgent(settings)
+    yield agent
+    agent.close()
+
+
+@pytest.fixture
+def ask(settings: Settings) -> Iterator[Callable[..., Said]]:
+    """Run commands against an API of this test's own."""
+    api = RunningApi(settings)
+    api.start()
+
+    def ask_there(*arguments: str, stdin: str = "", **ours: str) -> Said:
+        return command(*arguments, stdin=stdin, MINDSWARM_API_URL=api.url, **ours)
+
+    yield ask_there
+    api.stop()
 
 
 def await_agent(url: str, name: str) -> None:
