@@ -23,6 +23,7 @@ from mindswarm_exec.embedded import ledger_url
 from mindswarm_exec.errors import InvalidRequest, MindSwarmError
 from mindswarm_exec.ledger.faces import SyncLedger, connect_sync
 from mindswarm_exec.ledger.replies import Attempt
+from mindswarm_exec.lifecycle import OutcomeKind
 from mindswarm_exec.settings import Settings
 from workers.consumer import end_within, harden
 from workers.engine import UnifiedTaskEngine
@@ -30,6 +31,7 @@ from workers.isolation.process import ProcessIsolation
 from workers.membership import Membership
 from workers.outcome import Outcome
 from workers.rest import StartFailed
+from workers.revocation import Revocation
 from workers.wake_message import render, wakes
 
 log = logging.getLogger(__name__)
@@ -65,6 +67,10 @@ class FlowerEvents:
         if outcome is not None and outcome.result is not None:
             self._waiting.append(("task-succeeded", {"uuid": attempt.id, "result": "", "runtime": seconds}))
             return
+        if outcome is not None and outcome.kind is OutcomeKind.CANCELLED:
+            fields = {"uuid": attempt.id, "terminated": True, "signum": None, "expired": False}
+            self._waiting.append(("task-revoked", fields))
+            return
         kind = outcome.kind.value if outcome else "lost"
         self._waiting.append(("task-failed", {"uuid": attempt.id, "exception": kind, "traceback": ""}))
 
@@ -93,7 +99,7 @@ class AgentProcess:
         self.app = create_app(settings, self.url, "mindswarm-agent", [self.queue])
         self.ledger = SyncLedger(connect_sync(self.url, settings), settings)
         self.events = FlowerEvents()
-        publish = CeleryPublisher(self.app, settings).publish_now
+        self.publish = CeleryPublisher(self.app, settings).publish_now
         self.engine = UnifiedTaskEngine(
             agent,
             self.profile.agent_id,
@@ -101,7 +107,7 @@ class AgentProcess:
             settings,
             observer=self.events,
             processes=ProcessIsolation(target, settings),
-            publish=publish,
+            publish=self.publish,
             others_wait=self._others_wait,
         )
         direct = broker_is_ledger(settings, self.url)
@@ -113,7 +119,7 @@ class AgentProcess:
             settings,
             render(self.app, self.queue) if direct else None,
             self._fenced,
-            publish,
+            self.publish,
             on_sleep=self.engine.calls.rest,
         )
         self._pool: Any = None
@@ -144,6 +150,7 @@ class AgentProcess:
                 process.stopped()
 
         self.app.steps["worker"].add(Join)
+        Revocation(self.profile.agent_id, self.ledger, self.publish).install()
         signals.worker_shutting_down.connect(self._begin_drain, weak=False)
 
     def run(self) -> None:

