@@ -54,7 +54,7 @@ QUESTION = {"question_id": "q", "prompt": "merge it?", "asked_at": NOW}
         ),
         (
             {"status": "paused", "question": QUESTION},
-            f"waits for input: merge it? Answer it with .*provide-input {ID}",
+            f"waits for input: merge it? Answer it with `mindswarm-exec provide-input {ID} JSON`.",
         ),
         (
             {"status": "paused", "pause_reason": "budget", "meters": {"tokens": {"spent": 120, "limit": 100}}},
