@@ -13,6 +13,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from mindswarm_exec.identifiers import new_nonce
 from mindswarm_exec.ledger import answers
 from mindswarm_exec.ledger.answers import Controlled, InputTaken, Resumed, Started
+from mindswarm_exec.ledger.looks import Look, read_look
 from mindswarm_exec.ledger.replies import (
     Absent,
     AgentUnknown,
@@ -133,6 +134,31 @@ def retry(
     """Bring an ended execution back. An empty value in `fields` removes the field; `pinned` as in `start`."""
     args = (new_nonce(), execution_id, request_id, data, *pinned, *_flat(fields))
     return _script("retry", answers.read_retried, *args)
+
+
+# --- looks -----------------------------------------------------------------------------------------------
+
+#: Agents looked at; of more, only the number is told.
+MOST_AGENTS_SEEN = 500
+
+
+def look(execution_id: str, most_agents: int = MOST_AGENTS_SEEN) -> Operation[Look | None]:
+    """Look at where an execution stands, and at who could serve it."""
+    return _script("look", read_look, execution_id, "", "", "", "", 0, most_agents)
+
+
+def look_for(
+    class_id: str,
+    project_id: str,
+    *,
+    concurrency_key: str,
+    affinity_key: str,
+    head_start_ms: int,
+    most_agents: int = MOST_AGENTS_SEEN,
+) -> Operation[Look | None]:
+    """Look at where a submission would go. `head_start_ms` is how far its priority lets it overtake."""
+    args = ("", class_id, project_id, concurrency_key, affinity_key, head_start_ms, most_agents)
+    return _script("look", read_look, *args)
 
 
 # --- attempts: the agent's side --------------------------------------------------------------------------

@@ -74,8 +74,25 @@ class Failure(WireModel):
     measured: dict[str, JsonValue] = Field(default_factory=dict)
 
 
+#: The closed list of causes, each with what kind of waiting it is.
+WAITING_KINDS: dict[str, str] = {
+    "no_such_task_type": "never",
+    "no_suitable_agent": "never",
+    "agents_offline": "not_now",
+    "agents_asleep": "not_now",
+    "agents_busy": "not_now",
+    "success_rate": "not_now",
+    "concurrency_key": "not_now",
+    "start_at": "on_purpose",
+    "retry_delay": "on_purpose",
+    "paused": "on_purpose",
+    "input_required": "on_purpose",
+    "budget": "on_purpose",
+}
+
+
 class WaitingFor(WireModel):
-    """Why a pending execution waits."""
+    """Why an execution waits."""
 
     reason: Literal[
         "no_such_task_type",
@@ -83,10 +100,17 @@ class WaitingFor(WireModel):
         "agents_offline",
         "agents_asleep",
         "agents_busy",
+        "success_rate",
         "concurrency_key",
         "start_at",
         "retry_delay",
+        "paused",
+        "input_required",
+        "budget",
     ]
+    kind: Literal["never", "not_now", "on_purpose"] = Field(
+        description="never as things are; not now; or held on purpose"
+    )
     detail: str
     nearest: str | None = Field(None, description="the name that was probably meant")
 

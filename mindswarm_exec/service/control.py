@@ -199,9 +199,14 @@ class ExecutionControl:
 
     async def _told(self, execution_id: str, fields: Record, *, explained: bool) -> Execution:
         """The record; with the reason why it waits where that is asked for, or costs no look at the agents."""
-        explained = explained or fields.get("place") in ("delay", "concurrency")
-        waits = await waiting_for(self._ledger, fields) if explained and fields["status"] == PENDING else None
-        return execution_record(execution_id, fields, waits)
+        place = fields.get("place")
+        if fields["status"] != PENDING or not (explained or place in ("delay", "concurrency")):
+            return execution_record(execution_id, fields)
+        needs_agents = place == "lane"
+        look = await self._ledger.run(operations.look(execution_id, *(() if needs_agents else (0,))))
+        if look is None:
+            raise UnknownExecution.of(execution_id)
+        return execution_record(execution_id, look.fields, waiting_for(look))
 
     async def _record(self, execution_id: str) -> Record:
         fields = await self._ledger.run(reads.execution(self._checked(execution_id)))

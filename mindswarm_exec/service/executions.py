@@ -9,9 +9,9 @@ from typing import Protocol, Unpack, overload
 
 from pydantic import JsonValue
 
-from mindswarm_exec.errors import InvalidRequest, UnknownTask
+from mindswarm_exec.errors import InvalidRequest, UnknownExecution, UnknownTask
 from mindswarm_exec.identifiers import new_id
-from mindswarm_exec.ledger import reads
+from mindswarm_exec.ledger import operations, reads
 from mindswarm_exec.ledger.faces import AsyncLedger
 from mindswarm_exec.ledger.replies import (
     Accepted,
@@ -22,6 +22,7 @@ from mindswarm_exec.ledger.replies import (
     TaskUnknown,
 )
 from mindswarm_exec.lifecycle import CANCEL, RETRY, TERMINAL, Status
+from mindswarm_exec.models.explanations import Explanation, SimulateRequest, Simulation
 from mindswarm_exec.models.options import ExecutionOptions, StartRequest
 from mindswarm_exec.models.records import (
     BulkOutcome,
@@ -35,11 +36,14 @@ from mindswarm_exec.models.records import (
 from mindswarm_exec.service import listing, metrics
 from mindswarm_exec.service.bulk import Bulk, Criteria, chosen
 from mindswarm_exec.service.control import UNCHANGED, ExecutionControl, Publisher, RetryFrom
+from mindswarm_exec.service.explaining import explanation
 from mindswarm_exec.service.listing import Statuses, checked_statuses
 from mindswarm_exec.service.queue import queue_status
 from mindswarm_exec.service.records import history_entries
 from mindswarm_exec.service.refusals import parent_refused
+from mindswarm_exec.service.simulating import Thought
 from mindswarm_exec.service.submission import start_operation, stored_json
+from mindswarm_exec.service.waited import waited_by_cause
 from mindswarm_exec.settings import Settings
 
 __all__ = ["UNCHANGED", "ExecutionService", "Publisher"]
@@ -187,6 +191,31 @@ class ExecutionService(ExecutionControl):
         statuses = checked_statuses(status, tuple(Status))
         wanted = listing.Filter(statuses, agent_id, task_type, task_id, project_id, since, until, tag, parent_id)
         return await listing.page(self._ledger, wanted, limit, cursor)
+
+    async def explain(self, execution_id: str) -> Explanation:
+        """Why it waits, told as one of a closed list of causes; or why it runs where it does. True at `as_of`."""
+        look = await self._ledger.run(operations.look(self._checked(execution_id)))
+        if look is None:
+            raise UnknownExecution.of(execution_id)
+        return explanation(execution_id, look, self._settings, waited_by_cause(look.fields, look.now_ms))
+
+    async def simulate(self, request: SimulateRequest) -> Simulation:
+        """What `start` would do now, perhaps with one more agent. Nothing is written.
+
+        Raises: as `start`.
+        """
+        task_type, _, options, project_id = await self._work_of(request)
+        sketch, named = request.with_agent, options.agent.agent_id
+        if named and named not in {*await self._agent_ids(), *([sketch.agent_id] if sketch else ())}:
+            raise await self._unknown_agent(options)
+        thought = Thought.of(task_type, options, request.task_id, sketch)
+        look = await self._ledger.run(thought.look(project_id, self._settings, pinned=False))
+        assert look is not None, "what is only thought of is never absent"
+        if named and thought.suits(look, named):  # a pre-assigned agent that cannot do it is as if not named
+            look = await self._ledger.run(thought.look(project_id, self._settings, pinned=True))
+            assert look is not None, "what is only thought of is never absent"
+            return thought.simulation(look, self._settings, pinned=True)
+        return thought.simulation(look, self._settings, pinned=False)
 
     async def get_metrics(self, execution_id: str) -> ExecutionMetrics:
         """Measured durations and counts of one execution."""

@@ -29,6 +29,7 @@ def named_calls() -> dict[str, Operation[Any]]:
     most: Any = "most"
     amount: Any = "amount"
     deadline: Any = "deadline"
+    rank: Any = "rank"
     retention: Any = "ms"
     delay: Any = "delay until"
     kept: Any = "events to keep"
@@ -57,6 +58,14 @@ def named_calls() -> dict[str, Operation[Any]]:
         "sleep_if_idle": operations.sleep_if_idle("agent_id", "incarnation"),
         "pass_over": operations.pass_over("agent_id", "incarnation"),
         "renew": operations.renew("agent_id", "incarnation"),
+        "look": operations.look_for(
+            "class_id",
+            "project_id",
+            concurrency_key="concurrency key",
+            affinity_key="affinity key",
+            head_start_ms=rank,
+            most_agents=most,
+        ),
         "due": operations.due(most),
         "admit": operations.admit(id),
         "redeliver": operations.redeliver(id, "nonce"),

@@ -7,7 +7,7 @@ import inspect
 import re
 from dataclasses import dataclass
 
-from mindswarm_exec.ledger import answers, operations
+from mindswarm_exec.ledger import answers, looks, operations
 from mindswarm_exec.ledger.scripts import source
 
 SECTIONS = ("KEYS", "ARGV", "REPLY", "EMITS", "TWICE")
@@ -71,7 +71,7 @@ def replied_words(name: str) -> set[str]:
 
 def read_words(name: str) -> set[str]:
     """The words that the script's reader tells apart; `_` if it takes any other as one more."""
-    trees = [ast.parse(inspect.getsource(module)) for module in (operations, answers)]
+    trees = [ast.parse(inspect.getsource(module)) for module in (operations, answers, looks)]
     functions = {node.name: node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
     for call in (node for node in ast.walk(trees[0]) if isinstance(node, ast.Call)):
         is_script = isinstance(call.func, ast.Name) and call.func.id == "_script"

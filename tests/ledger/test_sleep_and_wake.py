@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from typing import Any
 
 import pytest
 
 from mindswarm_exec.ledger import operations
-from mindswarm_exec.ledger.faces import AsyncLedger, connect_async
 from mindswarm_exec.ledger.operations import Settlement
 from mindswarm_exec.ledger.replies import Done, Refused
 from mindswarm_exec.lifecycle import COMPLETE, FAIL, PENDING, QUEUED
 from mindswarm_exec.models.options import ExecutionOptions
-from mindswarm_exec.models.records import WaitingFor
 from mindswarm_exec.service import sweeps
 from mindswarm_exec.service.waiting import waiting_for
 from tests.ledger.world import World
@@ -282,29 +279,25 @@ def test_an_agent_that_cannot_wake_says_so_and_the_next_wakes_at_once(world: Wor
     assert "waking" in states(world).values()
 
 
-def test_what_waits_for_sleepers_says_who_sleeps_who_wakes_and_who_did_not(world: World, valkey_url: str) -> None:
+def test_what_waits_for_sleepers_says_who_sleeps_who_wakes_and_who_did_not(world: World) -> None:
     asleep(world, "ant")
     execution_id = submitted(world)
-    assert reason(world, valkey_url, execution_id) == ("agents_asleep", "agent 'ant' is waking")
+    assert reason(world, execution_id) == ("agents_asleep", "agent 'ant' is waking")
     sweep_in(world, WAKE_SECONDS)
     sleeps = "the agents that could serve it sleep: ant; 1 of them did not wake in time"
-    assert reason(world, valkey_url, execution_id) == ("agents_asleep", sleeps)
+    assert reason(world, execution_id) == ("agents_asleep", sleeps)
     world.open_agent("bee")
     urgent = [submitted(world, priority=9) for _ in range(2)][-1]
-    assert reason(world, valkey_url, urgent) == ("agents_busy", "1 of 1 slots of ant, bee are taken")
+    assert reason(world, urgent) == ("agents_busy", "1 of 1 slots of bee are taken")
     world.wake_by_hand("ant")
-    busy = "1 of 1 slots of ant, bee are taken; agent 'ant' is waking"
-    assert reason(world, valkey_url, urgent) == ("agents_busy", busy)
+    busy = "1 of 1 slots of bee are taken; agent 'ant' is waking"
+    assert reason(world, urgent) == ("agents_busy", busy)
 
 
-def reason(world: World, url: str, execution_id: str) -> tuple[str, str]:
-    async def ask() -> WaitingFor | None:
-        ledger = AsyncLedger(connect_async(url, world.settings), world.settings)
-        found = await waiting_for(ledger, world.snapshot().executions[execution_id])
-        await ledger.client.aclose()
-        return found
-
-    told = asyncio.run(ask())
+def reason(world: World, execution_id: str) -> tuple[str, str]:
+    look = world.run(operations.look(execution_id))
+    assert look is not None
+    told = waiting_for(look)
     assert told is not None
     return told.reason, told.detail
 

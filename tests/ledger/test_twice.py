@@ -168,6 +168,11 @@ def _(world: World) -> Operation[Any]:
     return operations.expire_lease("ant", RETENTION)
 
 
+@calls("look")
+def _(world: World) -> Operation[Any]:
+    return operations.look(submitted(world))
+
+
 @calls("due")
 def _(world: World) -> Operation[Any]:
     submitted(world)

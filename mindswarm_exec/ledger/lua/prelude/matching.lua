@@ -38,23 +38,26 @@ local function least_loaded(class_id)
   return best and best.id
 end
 
--- choose(x) -> agent id and how it was chosen, or nil. Mirrors selection.choose
+-- choose(x) -> agent id, how it was chosen, and the best of those that were free with their packed scores; or nil.
+-- Mirrors selection.choose
 local function choose(x)
   local available = key('available', x.class_id)
-  local preferred = x.preferred_agent_id
-  if preferred and call('ZSCORE', available, preferred) then return preferred, 'preferred' end
-  local top = call('ZRANGE', available, 0, 0, 'REV', 'WITHSCORES')
-  if not top[1] then
-    if x.force_start then return least_loaded(x.class_id), 'forced' end
+  local free = call('ZRANGE', available, 0, 4, 'REV', 'WITHSCORES')
+  if not free[1] then
+    if x.force_start then return least_loaded(x.class_id), 'forced', free end
     return nil
   end
+  local preferred = x.preferred_agent_id
+  if preferred and call('ZSCORE', available, preferred) then return preferred, 'preferred', free end
   local last = affinity_of(x)
-  if last and last ~= top[1] then
+  if last and last ~= free[1] then
     local score = call('ZSCORE', available, last)
-    if score and tonumber(score) + AFFINITY_BONUS * 100 * LRU > tonumber(top[2]) then return last, 'affinity' end
+    if score and tonumber(score) + AFFINITY_BONUS * 100 * LRU > tonumber(free[2]) then
+      return last, 'affinity', free
+    end
   end
   local is_pinned = x.demand and string.find(x.demand, '"agent_id":', 1, true)
-  return top[1], is_pinned and 'assigned' or 'score'
+  return free[1], is_pinned and 'assigned' or 'score', free
 end
 
 -- pin(x, agent_id, class_id, demand): x waits for this agent and no other, if the agent can serve it at all
@@ -66,17 +69,24 @@ local function pin(x, agent_id, class_id, demand)
   end
 end
 
--- record_decision(x, agent, how): why this agent, for explain; read by records.decision
-local function record_decision(x, agent, how)
-  local score, idle, free, success = points(agent, success_rate(agent.id, (demand_of(x.class_id))))
+-- record_decision(x, agent, how, free): why this agent and none of the others that were free, for explain; read by
+-- records.decision
+local function record_decision(x, agent, how, free)
+  local score, idle, slots, success = points(agent, success_rate(agent.id, (demand_of(x.class_id))))
   local bonus = affinity_of(x) == agent.id and AFFINITY_BONUS or 0
-  set(x, 'decision', string.format('%s %s %.6g %.6g %.6g %.6g %.6g %d %d', agent.id, how, score + bonus, idle, free,
-    success, bonus, agent.load, agent.max_concurrent))
+  local told = string.format('%s %s %.6g %.6g %.6g %.6g %.6g %d %d', agent.id, how, score + bonus, idle, slots,
+    success, bonus, agent.load, agent.max_concurrent)
+  for i = 1, #free, 2 do
+    if free[i] ~= agent.id then told = told .. ' ' .. free[i] .. '=' .. ms(math.floor(free[i + 1] / LRU)) end
+  end
+  set(x, 'decision', told)
 end
 
--- reserve(x, agent, how, entropy): a slot of the agent is x's from now on, under a fresh nonce
-local function reserve(x, agent, how, entropy)
-  record_decision(x, agent, how)
+local NOBODY_ELSE = {}
+
+-- reserve(x, agent, how, entropy, free): a slot of the agent is x's from now on, under a fresh nonce
+local function reserve(x, agent, how, entropy, free)
+  record_decision(x, agent, how, free or NOBODY_ELSE)
   set(x, 'agent_id', agent.id)
   set(x, 'nonce', fresh_nonce(entropy))
   set(x, 'attempt', (tonumber(x.attempt) or 0) + 1)

@@ -11,6 +11,13 @@ local function leave_lane(x)
   unset(x, 'place')
 end
 
+-- note_held_back(x): x is held back by its concurrency key no longer; for how long it was is kept
+local function note_held_back(x)
+  if not x.held_back_at_ms then return end
+  set(x, 'waited_concurrency_ms', ms((tonumber(x.waited_concurrency_ms) or 0) + NOW - tonumber(x.held_back_at_ms)))
+  unset(x, 'held_back_at_ms')
+end
+
 -- enter(x, entropy): x is pending; put it where it has to wait, or on an agent at once. Saves x
 local function enter(x, entropy)
   if x.eligible_at_ms and tonumber(x.eligible_at_ms) > NOW then
@@ -29,16 +36,18 @@ local function enter(x, entropy)
       if call('SCARD', permits) >= tonumber(x.concurrency_limit) then
         call('ZADD', key('held_back', x.project_id .. ' ' .. x.concurrency_key), x.rank, x.id)
         set(x, 'place', 'concurrency')
+        if not x.held_back_at_ms then set(x, 'held_back_at_ms', ms(NOW)) end
         return save(x)
       end
       call('SADD', permits, x.id)
     end
+    note_held_back(x)
   end
-  local agent_id, how = choose(x)
+  local agent_id, how, free = choose(x)
   if agent_id then
     local agent = load_agent(agent_id)
     unset(x, 'place')
-    reserve(x, agent, how, entropy)
+    reserve(x, agent, how, entropy, free)
     refresh(agent)
     wake(agent, x)
     return save(x)
@@ -57,6 +66,7 @@ local function leave(x)
     leave_lane(x)
   elseif x.place == 'concurrency' then
     call('ZREM', key('held_back', x.project_id .. ' ' .. x.concurrency_key), x.id)
+    note_held_back(x)
     unset(x, 'place')
   elseif x.place then
     unset(x, 'place')

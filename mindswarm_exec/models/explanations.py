@@ -1,0 +1,108 @@
+"""Why an execution waits, or why it runs where it does: the records of explain and simulate."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from mindswarm_exec.identifiers import AgentId, Name
+from mindswarm_exec.lifecycle import Status
+from mindswarm_exec.models.options import StartRequest, WireModel
+from mindswarm_exec.models.records import Instant, WaitingFor
+
+
+class ScoreTerms(WireModel):
+    """The terms of a score; they add up to it."""
+
+    idle: float
+    free_slots: float
+    success: float
+    affinity: float
+
+
+class CandidateView(WireModel):
+    """One registered agent, as it stands to the execution."""
+
+    agent_id: str
+    state: str
+    load: int
+    max_concurrent: int
+    is_suitable: bool = Field(description="it could serve it, were it awake and free")
+    ruled_out: str | None = Field(None, description="what keeps it from taking the work now; null: nothing does")
+    score: float | None = Field(None, description="of an agent that nothing rules out")
+    terms: ScoreTerms | None = None
+
+
+class LanePosition(WireModel):
+    """Where it stands among those that wait for the same agents."""
+
+    ahead: int = Field(description="executions that go first; 0: it is the next one")
+    length: int
+    just_ahead: tuple[str, ...] = Field((), description="ids of up to five of those, nearest last")
+
+
+class RunnerUp(WireModel):
+    """An agent that was free when the choice was made, and its score without affinity."""
+
+    agent_id: str
+    score: float
+
+
+class Placement(WireModel):
+    """The latest choice of an agent, as it was made."""
+
+    agent_id: str
+    by: Literal["preferred", "assigned", "score", "affinity", "forced", "fed"]
+    score: float
+    terms: ScoreTerms
+    load: int = Field(description="of its slots when it was chosen, this one not counted")
+    max_concurrent: int
+    runners_up: tuple[RunnerUp, ...] = Field(
+        (), description="the best of the others that were free; where they are fewer than four, all of them"
+    )
+    margin: float | None = Field(None, description="its score less the best other's; null: nobody else was free")
+
+
+class Explanation(WireModel):
+    """The truth about where an execution stands, at `as_of`."""
+
+    execution_id: str
+    status: Status
+    task_type: str
+    as_of: Instant
+    waiting: WaitingFor | None = Field(None, description="the one cause for which it waits; null: it does not")
+    waited_ms: dict[str, int] = Field(default_factory=dict, description="so far, by cause")
+    lane: LanePosition | None = None
+    placement: Placement | None = None
+    candidates: tuple[CandidateView, ...] = Field((), description="the registered agents, first registered first")
+    agents_not_shown: int = 0
+
+
+class AgentSketch(WireModel):
+    """An agent that does not exist: what if there were one more like this?"""
+
+    agent_id: AgentId = "one-more"
+    task_types: frozenset[Name] = Field(frozenset(), description="none named: the task type that is asked about")
+    capabilities: frozenset[Name] = frozenset()
+    labels: dict[Name, str | bool | int | float] = Field(default_factory=dict)
+    max_concurrent: int = Field(3, ge=1, le=1000)
+
+
+class SimulateRequest(StartRequest):
+    """The params of `start`, and perhaps one more agent. Nothing is written."""
+
+    with_agent: AgentSketch | None = None
+
+
+class Simulation(WireModel):
+    """What `start` would do now."""
+
+    as_of: Instant
+    would: Literal["start", "wait"]
+    agent_id: str | None = Field(None, description="who would take it")
+    by: Literal["preferred", "assigned", "score", "affinity", "forced"] | None = None
+    waiting: WaitingFor | None = None
+    lane: LanePosition | None = None
+    candidates: tuple[CandidateView, ...] = ()
+    agents_not_shown: int = 0
