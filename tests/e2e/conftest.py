@@ -17,3 +17,10 @@ def pytest_runtest_makereport(
     if report.failed:
         report.sections += [(f"log of {name}", log) for name, log in Swarm.logs()]
     return report
+
+
+@pytest.fixture
+def file(request: pytest.FixtureRequest) -> str:
+    """The name of a file of the test's own, for its handlers to wait for."""
+    name: str = request.node.name
+    return name.replace("[", ".").replace("]", "")

@@ -10,11 +10,11 @@ local entropy, id, request, question_id, answer, data = unpack(ARGV)
 local x = load(id)
 if not x then return { 'absent' } end
 if x.last_request == request then return { 'ok', x.status, {} } end
-if not x.question then
+if x.question_id ~= question_id then
   if x['answer:' .. question_id] then return { 'answered' } end
-  return { 'refused', x.status }
+  if not x.question then return { 'refused', x.status } end
+  return { 'another_question', x.question_id }
 end
-if x.question_id ~= question_id then return { 'another_question', x.question_id } end
 set(x, 'last_request', request)
 set(x, 'answer:' .. question_id, answer)
 unset(x, 'question')
