@@ -30,9 +30,11 @@ REPORT_WIDTH = 120
 def demo(path: Path | None, files: int | None, as_json: bool) -> int:
     """Survey a tree of Python code with four agents, killing one of them on the way.
 
+    Before that, a long execution is paused on it, and afterwards resumed on another agent.
+
     PATH is a directory or a file; without it, the standard library of this Python. Everything runs in a
     temporary directory on loopback and ends by itself within two minutes. The exit code is 0 only if every
-    execution completed exactly once.
+    execution completed exactly once, and the paused one went on from its checkpoint.
     """
     screen = Screen(as_json)
     share = 1.0 if files else share_of_this_machine()
@@ -72,6 +74,8 @@ def _introduction(plan: Plan) -> Text:
     return Text.assemble(
         ("MindSwarm Exec surveys ", "bold"),
         (str(plan.root), "bold cyan"),
-        f"\n  {count} Python files, three executions each: {plan.executions:,} in all, on {len(AGENTS)} agents."
-        f"\n  On the way {VICTIM} is killed with -9, and its work moves to metrics-2.",
+        f"\n  {count} Python files, three executions each and an overview of all: {plan.executions:,}, "
+        f"on {len(AGENTS)} agents."
+        f"\n  On the way the overview is paused on {VICTIM}, {VICTIM} is killed with -9 and its work moves to "
+        "metrics-2,\n  where the overview is resumed from its checkpoint.",
     )

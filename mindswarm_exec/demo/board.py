@@ -6,11 +6,12 @@ from collections import Counter, deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from mindswarm_exec.demo.overview_watch import OverviewWatch
 from mindswarm_exec.lifecycle import TERMINAL, Status
-from mindswarm_exec.models.records import AgentRecord, Event, QueueStatus
+from mindswarm_exec.models.records import AgentRecord, Event, Execution, QueueStatus
 
 #: Lines kept on screen: of news, and of what handlers said.
-NEWS_KEPT, OUTPUT_KEPT = 8, 4
+NEWS_KEPT, OUTPUT_KEPT = 8, 3
 #: The state that an event of this type leaves an execution in.
 _STATE_AFTER = {
     "execution.created": Status.PENDING,
@@ -20,6 +21,8 @@ _STATE_AFTER = {
     "execution.failed": Status.FAILED,
     "execution.cancelled": Status.CANCELLED,
     "execution.timed_out": Status.TIMED_OUT,
+    "execution.paused": Status.PAUSED,
+    "execution.resumed": Status.PENDING,
     "execution.released": Status.PENDING,
     "execution.retry_scheduled": Status.PENDING,
 }
@@ -49,6 +52,7 @@ class Board:
     queue: QueueStatus | None = None
     deepest: dict[int, int] = field(default_factory=dict)  # priority → the most that ever waited at once
     killed: str | None = None  # the agent that the survey has killed
+    overview: OverviewWatch = field(default_factory=OverviewWatch)
     news: deque[News] = field(default_factory=lambda: deque(maxlen=NEWS_KEPT))
     output: deque[News] = field(default_factory=lambda: deque(maxlen=OUTPUT_KEPT))
     _holder: dict[str, str] = field(default_factory=dict)
@@ -83,6 +87,15 @@ class Board:
         """Note what has been accepted: ids with their subjects."""
         self.subjects.update(executions)
 
+    def submit_overview(self, executions: Mapping[str, str]) -> None:
+        """Note that the overview, the only one of these, has been accepted."""
+        self.submit(executions)
+        (self.overview.execution_id,) = executions
+
+    def acknowledge(self, paused: Execution, at_seconds: float) -> None:
+        """Take in the overview as its pause left it, with the receipt."""
+        self.tell(at_seconds, self.overview.acknowledge(paused), "magenta")
+
     def tell(self, at_seconds: float, text: str, style: str = "") -> None:
         self.news.append(News(at_seconds, style, text))
 
@@ -96,6 +109,8 @@ class Board:
         state = _STATE_AFTER.get(event.event_type)
         if state is not None and self.states.get(execution_id) not in TERMINAL:
             self._move(execution_id, agent_id, state, event, at_seconds)
+        if execution_id == self.overview.execution_id and (told := self.overview.apply(event)):
+            self.tell(at_seconds, told[1], told[0])
         subject = self.subjects.get(execution_id, execution_id[-8:])
         if event.event_type == "execution.progress" and agent_id:
             self.doing[agent_id] = str(event.data.get("message") or subject)
@@ -108,6 +123,14 @@ class Board:
         for name, count in queue.by_priority.items():
             level = int(name)
             self.deepest[level] = max(self.deepest.get(level, 0), count)
+
+    @property
+    def overview_state(self) -> Status | None:
+        """The state of the overview, by the events so far."""
+        return self.states.get(self.overview.execution_id or "")
+
+    def is_offline(self, agent_id: str) -> bool:
+        return any(agent.agent_id == agent_id and agent.state == "offline" for agent in self.agents)
 
     def running_on(self, agent_id: str) -> list[str]:
         """The executions that run on an agent, by the events so far."""

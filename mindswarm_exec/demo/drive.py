@@ -1,4 +1,4 @@
-"""The demonstration run: start everything, survey, kill an agent on the way, judge, and clean up."""
+"""The demonstration run: start everything, survey, pause, kill and resume on the way, judge, and clean up."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import signal
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
@@ -20,11 +21,14 @@ from mindswarm_exec.cli.stack import AgentPlan, Stack, free_port
 from mindswarm_exec.client import ExecutionClient
 from mindswarm_exec.demo import submission
 from mindswarm_exec.demo.board import Board
+from mindswarm_exec.demo.handover import Handover, handover
 from mindswarm_exec.demo.live import display_for
-from mindswarm_exec.demo.plan import PROJECT, Plan, submissions
+from mindswarm_exec.demo.plan import PROJECT, Plan, overview_submission, submissions
 from mindswarm_exec.demo.report import Outcome
-from mindswarm_exec.demo.verdict import moved, objections
+from mindswarm_exec.demo.verdict import Histories, control_objections, moved, objections
 from mindswarm_exec.errors import ApiUnavailable, MindSwarmError
+from mindswarm_exec.lifecycle import TERMINAL, Status
+from mindswarm_exec.models.records import Execution
 from mindswarm_exec.settings import Settings
 
 #: The agents: two share the heavy role, so that one can take over from the other.
@@ -32,12 +36,20 @@ AGENTS = {"metrics-1": "metrics", "metrics-2": "metrics", "lint-1": "lint", "cov
 VICTIM = "metrics-1"
 #: The share of executions that have ended when the victim is killed; by the second it is killed whatever it holds.
 KILL_FROM, KILL_BY = 0.4, 0.6
+#: The share of executions that have ended when the overview is paused, or its own share, whichever comes first.
+PAUSE_FROM, PAUSE_BY = 0.15, 0.3
+#: Until so many seconds after the start the kill waits for the pause. Later it comes anyhow.
+KILL_ANYHOW_SECONDS = 55.0
 #: Shorter than the default of 15 s, so that the takeover can be watched.
 LEASE_SECONDS = 6.0
 #: Seconds for all agents to register, for the survey itself, and for everything with start and clean-up.
 REGISTER_SECONDS, SURVEY_SECONDS, HARD_SECONDS = 40.0, 95.0, 116.0
 #: Seconds between two looks at agents and queue, and between two rounds of the main loop.
 POLL_SECONDS, ROUND_SECONDS = 0.7, 0.05
+
+
+#: What is asked of the API, by a thread that may wait for it.
+Order = Callable[[ExecutionClient], None]
 
 
 class Demonstration:
@@ -49,6 +61,15 @@ class Demonstration:
         self._console = console
         self._began = time.monotonic()
         self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._orders: queue.SimpleQueue[Order | None] = queue.SimpleQueue()
+        #: the pause and the resume of the overview, in their order: when each is due, and what is to be done
+        self._steps: deque[tuple[Callable[[], bool], Order]] = deque(
+            (
+                (self._is_pause_due, self._pause_overview),
+                (self._is_paused, self._read_receipt),
+                (self._is_resume_due, self._resume_overview),
+            )
+        )
         self._ended = threading.Event()
         self._stack: Stack | None = None
         #: set it to end the run early, in order
@@ -73,6 +94,7 @@ class Demonstration:
                 return self._survey(self._stack)
             finally:
                 self._ended.set()
+                self._orders.put(None)
                 self._stack.stop()
 
     def kill(self) -> None:
@@ -101,11 +123,12 @@ class Demonstration:
             self._say(
                 f"{len(AGENTS)} agents are ready after {self.elapsed():.0f} s; the lease is {LEASE_SECONDS:g} s"
             )
-            for work in (self._submit, self._poll, self._hear):
+            for work in (self._submit, self._poll, self._hear, self._control):
                 threading.Thread(target=self._guarded, args=(work, stack.url), daemon=True).start()
             display = open_things.enter_context(display_for(self._console, self.board, self.elapsed))
             while not self.board.is_over and self.elapsed() < SURVEY_SECONDS:
                 self._take_news()
+                self._control_when_due()
                 self._kill_when_due(stack)
                 display.refresh()
                 self._pause(ROUND_SECONDS)
@@ -142,9 +165,28 @@ class Demonstration:
         self._take_news()
         self.board.poll(client.agents(), client.get_queue_status(PROJECT))
 
+    def _control_when_due(self) -> None:
+        if self._steps and self._steps[0][0]():
+            self._orders.put(self._steps.popleft()[1])
+
+    def _is_pause_due(self) -> bool:
+        runs = self.board.overview_state is Status.RUNNING
+        return runs and (self.board.fraction >= PAUSE_FROM or self.board.overview.fraction >= PAUSE_BY)
+
+    def _is_paused(self) -> bool:
+        return self.board.overview_state is Status.PAUSED
+
+    def _is_resume_due(self) -> bool:
+        """It is, once the ledger knows that the victim is gone: until then a free slot of it would be chosen."""
+        return self.board.overview.paused is not None and self.board.is_offline(VICTIM)
+
+    def _awaits_pause(self) -> bool:
+        is_over = self.board.overview_state in TERMINAL
+        return self.board.overview.paused is None and not is_over and self.elapsed() < KILL_ANYHOW_SECONDS
+
     def _kill_when_due(self, stack: Stack) -> None:
         board = self.board
-        if board.killed or board.fraction < KILL_FROM:
+        if board.killed or board.fraction < KILL_FROM or self._awaits_pause():
             return
         held = board.running_on(VICTIM)
         if not held and board.fraction < KILL_BY:
@@ -165,7 +207,14 @@ class Demonstration:
             told.insert(0, f"{len(expected)} of {self.plan.executions} executions were submitted")
         if not self.board.is_over:
             told.insert(0, f"the survey was broken off after {self.elapsed():.0f} s")
-        return Outcome(self.plan, tuple(found), tuple(moved(found, histories)), tuple(told), self.board.killed)
+        way = self._handover(found, histories)
+        told += control_objections(way)
+        return Outcome(self.plan, tuple(found), tuple(moved(found, histories)), tuple(told), self.board.killed, way)
+
+    def _handover(self, found: Sequence[Execution], histories: Histories) -> Handover | None:
+        paused = self.board.overview.paused
+        ended = next((one for one in found if paused and one.execution_id == paused.execution_id), None)
+        return handover(paused, ended, histories[ended.execution_id]) if paused and ended else None
 
     # --- threads: each puts what it learns into the inbox, and one thread writes it on the board ---------------
 
@@ -179,6 +228,8 @@ class Demonstration:
                     self._inbox.put(partial(self.board.tell, self.elapsed(), told, "bold red"))
 
     def _submit(self, client: ExecutionClient) -> None:
+        for accepted in submission.submit(client, [overview_submission(self.plan, VICTIM)]):
+            self._inbox.put(partial(self.board.submit_overview, accepted))
         for accepted in submission.submit(client, submissions(self.plan)):
             self._inbox.put(partial(self.board.submit, accepted))
 
@@ -191,6 +242,25 @@ class Demonstration:
             if self._ended.is_set():
                 return
             self._inbox.put(partial(self.board.apply, event, self.elapsed()))
+
+    def _control(self, client: ExecutionClient) -> None:
+        while order := self._orders.get():
+            order(client)
+
+    def _pause_overview(self, client: ExecutionClient) -> None:
+        client.pause(self._overview_id, reason="to go on with it on another agent")
+
+    def _read_receipt(self, client: ExecutionClient) -> None:
+        paused = client.get(self._overview_id)
+        self._inbox.put(partial(self.board.acknowledge, paused, self.elapsed()))
+
+    def _resume_overview(self, client: ExecutionClient) -> None:
+        client.resume(self._overview_id, reason=f"{VICTIM} is gone")
+
+    @property
+    def _overview_id(self) -> str:
+        assert self.board.overview.execution_id is not None, "nothing is asked of it before it is accepted"
+        return self.board.overview.execution_id
 
     def _say(self, line: str) -> None:
         self._console.print(f"  {line}", style="dim", soft_wrap=True)

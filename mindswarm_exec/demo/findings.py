@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mindswarm_exec.demo.metrics import FunctionMetrics
-from mindswarm_exec.demo.plan import is_test
+from mindswarm_exec.demo.overview import Overview
+from mindswarm_exec.demo.plan import OVERVIEW, is_test
 from mindswarm_exec.demo.survey import FileCoverage, FileLint, FileMetrics
 from mindswarm_exec.models.records import Execution
 
@@ -23,6 +24,7 @@ class Results:
     metrics: tuple[FileMetrics, ...]
     lint: tuple[FileLint, ...]
     coverage: tuple[FileCoverage, ...]
+    overview: Overview | None
 
     @classmethod
     def of(cls, found: Iterable[Execution]) -> Results:
@@ -35,6 +37,7 @@ class Results:
             tuple(map(FileMetrics.model_validate, by_type["survey.metrics"])),
             tuple(map(FileLint.model_validate, by_type["survey.lint"])),
             tuple(map(FileCoverage.model_validate, by_type["survey.coverage"])),
+            next(map(Overview.model_validate, by_type[OVERVIEW]), None),
         )
 
 

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from mindswarm_exec.cli import cells, tables
 from mindswarm_exec.demo.board import Board, News
+from mindswarm_exec.demo.overview_watch import file_of
 from mindswarm_exec.lifecycle import Status
 from mindswarm_exec.models.records import AgentRecord
 
@@ -99,6 +100,7 @@ def draw(board: Board, elapsed: float) -> RenderableType:
     return Group(
         Text(""),
         _progress(board, elapsed),
+        _overview(board),
         Text(""),
         _agents(board),
         Text(""),
@@ -124,6 +126,21 @@ def _progress(board: Board, elapsed: float) -> Text:
     line.append(f"   {board.ended:,} of {board.total:,} executions   {elapsed:.0f} s", style="dim")
     if board.submitted < board.total:
         line.append(f"   submitting: {board.submitted:,}", style="cyan")
+    return line
+
+
+def _overview(board: Board) -> Text:
+    """How far the overview is, and what is happening to it."""
+    watch, state = board.overview, board.overview_state
+    line = Text("  ")
+    line.append_text(cells.track(watch.fraction, BAR, "magenta")).append(f" {watch.fraction:4.0%}   ")
+    line.append("overview  ", style="dim")
+    if state is not None:
+        line.append_text(cells.status(state))
+    if state is Status.PAUSED and watch.paused is not None:
+        line.append(f"   checkpoint at {file_of(watch.paused)}", style="magenta")
+    elif watch.agent_id:
+        line.append(f"   {'on' if state is Status.RUNNING else 'last on'} {watch.agent_id}", style="dim")
     return line
 
 

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import json
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from mindswarm_exec.demo.metrics import functions_of, measure
 from mindswarm_exec.demo.source import count_lines, read_source
 from mindswarm_exec.errors import InvalidRequest
 
+T = TypeVar("T")
+
 TASK_TYPES = ("survey.metrics", "survey.lint", "survey.coverage")
+OVERVIEW = "survey.overview"
 PROJECT = "survey"
 
 #: Bounds of one survey, so that it ends within a minute on two cores.
@@ -23,6 +27,9 @@ MAX_FILES, MAX_BYTES = 600, 12 << 20
 #: Seconds of CPU that the reference may take before a survey is made smaller; a machine of 2020 takes half.
 REFERENCE_SECONDS = 0.35
 LEAST_SHARE = 0.1
+
+#: Bytes of JSON that the names of the files of an overview may take: half of what a payload may have.
+OVERVIEW_BYTES = 1 << 19
 
 #: Priorities by what a file is: the largest tenth first, tests last.
 HIGH, NORMAL, LOW = 7, 5, 2
@@ -50,7 +57,14 @@ class Plan:
 
     @property
     def executions(self) -> int:
-        return len(self.files) * len(TASK_TYPES)
+        """Three a file, and the overview."""
+        return len(self.files) * len(TASK_TYPES) + 1
+
+    @property
+    def overview_files(self) -> tuple[str, ...]:
+        """The files that the overview goes over: all of them, or evenly as many as one payload can name."""
+        names = [file.shown_as for file in self.files]
+        return tuple(spread(names, sum(len(json.dumps(name)) for name in names) / OVERVIEW_BYTES))
 
 
 def plan_survey(root: Path, max_files: int = MAX_FILES, max_bytes: int = MAX_BYTES) -> Plan:
@@ -96,7 +110,7 @@ def choose(base: Path, sizes: Mapping[Path, int], max_files: int, max_bytes: int
     return sorted(chosen + spread(tests, _excess(sizes, tests, max(1, files_left), max(1, bytes_left))))
 
 
-def spread(paths: Sequence[Path], ratio: float) -> list[Path]:
+def spread(paths: Sequence[T], ratio: float) -> list[T]:
     """One of every `ratio` paths, evenly over the sequence; all of them up to a ratio of 1."""
     if ratio <= 1 or not paths:
         return list(paths)
@@ -117,7 +131,7 @@ def is_test(path: Path) -> bool:
 
 
 def submissions(plan: Plan) -> list[dict[str, Any]]:
-    """The params of `mindswarm.execution.start` of every execution, three a file."""
+    """The params of `mindswarm.execution.start` of every execution that looks at one file, three a file."""
     return [
         {
             "task_type": task_type,
@@ -130,6 +144,18 @@ def submissions(plan: Plan) -> list[dict[str, Any]]:
         for file in plan.files
         for task_type in TASK_TYPES
     ]
+
+
+def overview_submission(plan: Plan, agent_id: str) -> dict[str, Any]:
+    """The params of `mindswarm.execution.start` of the overview, which is to begin on an agent if that is free."""
+    files = plan.overview_files
+    return {
+        "task_type": OVERVIEW,
+        "payload": {"root": str(plan.root), "files": list(files), "shown_as": f"of {len(files)} files"},
+        "project_id": PROJECT,
+        "idempotency_key": OVERVIEW,
+        "options": {"priority": HIGH, "tags": ["overview"], "agent": {"preferred_agent_id": agent_id}},
+    }
 
 
 def python_files(root: Path) -> Iterator[tuple[Path, int]]:

@@ -14,14 +14,17 @@ from rich.text import Text
 
 from mindswarm_exec.cli import cells
 from mindswarm_exec.demo import findings, timings
+from mindswarm_exec.demo.handover import Handover
 from mindswarm_exec.demo.metrics import rank
-from mindswarm_exec.demo.plan import TASK_TYPES, Plan
+from mindswarm_exec.demo.overview import Overview
+from mindswarm_exec.demo.plan import OVERVIEW, TASK_TYPES, Plan
 from mindswarm_exec.demo.verdict import Moved
 from mindswarm_exec.models.records import Execution
 
 _RANK_STYLES = {"A": "green", "B": "green", "C": "yellow", "D": "yellow", "E": "red", "F": "bold red"}
 #: Rows of each table; a screen's worth in all.
 WORST, RULES, MODULES, COPIES = 10, 10, 6, 4
+IMPORTED = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +36,7 @@ class Outcome:
     moved: tuple[Moved, ...]
     objections: tuple[str, ...]
     killed: str | None
+    handover: Handover | None = None
 
 
 def render(outcome: Outcome) -> RenderableType:
@@ -57,13 +61,15 @@ def document(outcome: Outcome) -> dict[str, Any]:
         "least_documented": [asdict(share) for share in findings.least_documented(public, MODULES)],
         "rules": [asdict(rule) for rule in findings.rules(results.lint)],
         "copies": [asdict(copy) for copy in findings.copies(results.metrics, COPIES)],
+        "most_imported": results.overview.importers if results.overview else {},
         "problems": findings.problems(results),
         "executions": len(outcome.executions),
         "span_ms": round(timings.span_ms(outcome.executions)) if outcome.executions else 0,
-        "times": [asdict(times) for times in timings.times_by(outcome.executions, TASK_TYPES)],
+        "times": [asdict(times) for times in timings.times_by(_of_files(outcome), TASK_TYPES)],
         "by_agent": {name: count for name, count, _ in timings.work_by_agent(outcome.executions)},
         "killed_agent": outcome.killed,
         "moved": [asdict(moved) for moved in outcome.moved],
+        "handover": outcome.handover.document() if outcome.handover else None,
         "objections": list(outcome.objections),
         "completed_exactly_once": not outcome.objections,
     }
@@ -88,6 +94,8 @@ def _code(outcome: Outcome, results: findings.Results) -> Iterator[RenderableTyp
     least = findings.least_documented(public, MODULES)
     if least:
         yield _titled("Least documented modules", _shares(least))
+    if results.overview and results.overview.importers:
+        yield _titled("Most imported modules", _imported(results.overview))
     copies = findings.copies(results.metrics, COPIES)
     if copies:
         yield _titled("Copied functions", _copies(copies))
@@ -148,6 +156,15 @@ def _shares(shares: Sequence[findings.Share]) -> Table:
     return table
 
 
+def _imported(overview: Overview) -> Table:
+    table = Table.grid(padding=(0, 2))
+    most = max(overview.importers.values())
+    for module, files in list(overview.importers.items())[:IMPORTED]:
+        bar = Text(cells.bar(files / most, 24), style="cyan")
+        table.add_row(cells.clean(module, 50), bar, Text(f"by {files:,} of {overview.files:,} files", style="dim"))
+    return table
+
+
 def _copies(copies: Sequence[findings.Copies]) -> Table:
     table = Table.grid(padding=(0, 2))
     for copy in copies:
@@ -167,11 +184,19 @@ def _engine(outcome: Outcome) -> Iterator[RenderableType]:
     rate = len(found) / (span / 1000) if span else 0.0
     yield Line(Text("How the engine did", style="bold"), style="dim")
     yield Text(f"{len(found):,} executions in {cells.duration(span)}, {rate:.0f} a second")
-    yield _titled("By task type", _times(timings.times_by(found, TASK_TYPES), str))
-    yield _titled("By priority", _times(timings.times_by_priority(found), lambda name: cells.priority(int(name))))
+    of_files = _of_files(outcome)
+    yield _titled("By task type", _times(timings.times_by(of_files, TASK_TYPES), str))
+    yield _titled("By priority", _times(timings.times_by_priority(of_files), lambda name: cells.priority(int(name))))
     yield _titled("By agent", _agents(timings.work_by_agent(found), outcome.killed, span))
     if outcome.killed:
         yield _titled(f"Work taken back from {outcome.killed}, and where it was done", _moved(outcome.moved))
+    if outcome.handover:
+        yield _titled(f"Control: {OVERVIEW}, paused and resumed", _control(outcome.handover))
+
+
+def _of_files(outcome: Outcome) -> list[Execution]:
+    """The executions that look at one file. The overview, paused on the way, would only blur their times."""
+    return [execution for execution in outcome.executions if execution.task_type != OVERVIEW]
 
 
 def _times(rows: Sequence[timings.Times], shown: Any) -> Table:
@@ -202,11 +227,41 @@ def _moved(moved: Sequence[Moved]) -> RenderableType:
     return table
 
 
+def _control(way: Handover) -> Table:
+    """The receipt of the pause, and what followed: when, on which agent, what."""
+    receipt, here, there = way.receipt, way.paused_on or "?", way.resumed_on or "?"
+    checkpoint = f"checkpoint {(receipt.checkpoint_id or '–')[:8]} at file {way.paused_at} of {way.files}"
+    table = _table("", "AFTER", "AGENT", "", right=(1,))
+    for name, at, agent, note in (
+        ("pause requested", receipt.requested_at, here, ""),
+        ("acknowledged", receipt.acknowledged_at, here, checkpoint),
+        ("slot released", receipt.slot_released_at, here, ""),
+        ("resume requested", way.resumed_at, "", ""),
+        ("resumed", way.started_again_at, there, f"from file {_second_start(way)}"),
+        ("completed", way.finished_at, there, f"{way.attempts} attempts: {_sum_of_visits(way)}"),
+    ):
+        style = "green" if agent == there else "yellow"
+        table.add_row(name, cells.duration(way.after_ms(at)), Text(cells.clean(agent), style), Text(note, "dim"))
+    return table
+
+
+def _second_start(way: Handover) -> str:
+    return str(way.visits[1].first) if len(way.visits) > 1 else "?"
+
+
+def _sum_of_visits(way: Handover) -> str:
+    """The files that each attempt visited, added up: `240 + 360 = 600 files, none twice`."""
+    done = sum(visit.files for visit in way.visits)
+    told = f"{' + '.join(str(visit.files) for visit in way.visits) or '?'} = {done} files"
+    return told + (", none twice" if done == way.files else f" of {way.files}")
+
+
 def _verdict(outcome: Outcome) -> Iterator[RenderableType]:
     yield Text("")
     count = len(outcome.executions)
     if not outcome.objections:
         lost = f", {len(outcome.moved)} of them on a second attempt" if outcome.moved else ""
+        lost += f", the overview on {outcome.handover.resumed_on} after its pause" if outcome.handover else ""
         yield Text(f"✔ all {count:,} executions completed exactly once{lost}", style="bold green")
         return
     yield Text(

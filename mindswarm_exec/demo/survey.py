@@ -1,18 +1,20 @@
-"""The surveying agents: three roles, one handler each, one file an execution.
+"""The surveying agents: three roles, a handler each for one file, and one for the overview of all.
 
 mindswarm-exec agent mindswarm_exec.demo.survey:metrics --name metrics-1
 """
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from mindswarm_exec import Agent, SyncExecutionContext
+from mindswarm_exec import Agent, ExecutionContext, SyncExecutionContext
 from mindswarm_exec.demo.coverage import CoverageMetrics, measure_coverage
 from mindswarm_exec.demo.lint import LintSummary, run_ruff, summarise
 from mindswarm_exec.demo.metrics import FunctionMetrics, functions_of, measure, rank
+from mindswarm_exec.demo.overview import STEP_SECONDS, STEPS, Overview, OverviewRequest, OverviewState
 from mindswarm_exec.demo.source import count_lines, read_source
 
 #: Functions between two signs of progress: a tenth of a second's work or less.
@@ -103,6 +105,19 @@ def survey_metrics(ctx: SyncExecutionContext, request: SurveyRequest) -> FileMet
         worst=tuple(sorted(measured, key=lambda function: -function.complexity)[:WORST_KEPT]),
         bodies={f.fingerprint: (f.name, f.line, f.lines) for f in reversed(measured) if f.fingerprint},
     )
+
+
+@metrics.task("survey.overview", isolation="async")
+async def survey_overview(ctx: ExecutionContext, request: OverviewRequest) -> Overview:
+    """Go over all files and count who imports what, from the latest checkpoint on."""
+    state = OverviewState.model_validate(ctx.checkpoint_state)
+    state.begin(ctx.attempt, ctx.agent_id)
+    while state.steps < STEPS:
+        await asyncio.sleep(STEP_SECONDS)
+        state.step(request.root, request.files)
+        await ctx.progress(state.steps / STEPS, f"overview: file {state.next_file} of {len(request.files)}")
+        await ctx.checkpoint(state.model_dump(mode="json"))
+    return state.result()
 
 
 @lint.task("survey.lint", isolation="thread")

@@ -47,14 +47,22 @@ def start(scratch: Path, *arguments: str) -> subprocess.Popen[str]:
     )
 
 
-def test_every_execution_completes_once_though_an_agent_is_killed(tree: Path, scratch: Path) -> None:
+def test_every_execution_completes_once_though_one_is_paused_and_an_agent_is_killed(
+    tree: Path, scratch: Path
+) -> None:
     out, err = (process := start(scratch, str(tree), "--json")).communicate(timeout=HARD_SECONDS)
     assert process.returncode == 0, err
     report = json.loads(out)
     assert report["completed_exactly_once"] is True
-    assert report["executions"] == 3 * 15
+    assert report["executions"] == 3 * 15 + 1
     assert report["killed_agent"] == "metrics-1"
     assert all(moved["to_agent"] == "metrics-2" for moved in report["moved"])
+    handover = report["handover"]
+    assert handover["receipt"]["acknowledged_at"] is not None
+    assert (handover["paused_on"], handover["resumed_on"]) == ("metrics-1", "metrics-2")
+    assert [visit["first"] for visit in handover["visits"]] == [0, handover["paused_at"]]
+    assert sum(visit["files"] for visit in handover["visits"]) == 15
+    assert report["most_imported"] == {"os": 12}
     assert report["worst_functions"][0]["complexity"] == 121
     assert any("broken.py: syntax error" in problem for problem in report["problems"])
     assert not list(scratch.iterdir())

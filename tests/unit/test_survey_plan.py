@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
 import pytest
 
-from mindswarm_exec.demo.plan import HIGH, LOW, NORMAL, Plan, is_test, plan_survey, spread, submissions
+from mindswarm_exec.demo.overview import OverviewRequest
+from mindswarm_exec.demo.plan import (
+    HIGH,
+    LOW,
+    NORMAL,
+    Plan,
+    PlannedFile,
+    is_test,
+    overview_submission,
+    plan_survey,
+    spread,
+    submissions,
+)
 from mindswarm_exec.errors import InvalidRequest
 from mindswarm_exec.models.options import StartRequest
+from mindswarm_exec.settings import Settings
 
 
 def tree(root: Path, **sizes: int) -> Path:
@@ -32,8 +46,22 @@ def test_tests_are_low_the_largest_files_high_and_the_rest_normal(tmp_path: Path
 def test_three_executions_a_file_each_a_valid_request_with_a_key_of_its_own(tmp_path: Path) -> None:
     plan = plan_survey(tree(tmp_path, a=1, b=1))
     requests = [StartRequest.model_validate(params) for params in submissions(plan)]
-    assert len(requests) == plan.executions == 6
+    assert len(requests) == plan.executions - 1 == 6  # the last is the overview
     assert len({request.idempotency_key for request in requests}) == 6
+
+
+def test_the_overview_is_one_valid_request_that_names_every_file(tmp_path: Path) -> None:
+    params = overview_submission(plan_survey(tree(tmp_path, a=1, code__b=1)), "metrics-1")
+    request = StartRequest.model_validate(params)
+    assert OverviewRequest.model_validate(request.payload).files == ("a.py", "code/b.py")
+    assert request.options.agent.preferred_agent_id == "metrics-1"
+
+
+def test_an_overview_names_no_more_files_than_a_payload_can_hold(tmp_path: Path) -> None:
+    files = tuple(PlannedFile(tmp_path, f"{number}{'ü' * 100}", NORMAL) for number in range(5000))
+    payload = overview_submission(Plan(tmp_path, files, len(files)), "metrics-1")["payload"]
+    assert len(payload["files"]) > 500
+    assert len(json.dumps(payload)) < Settings().max_payload_bytes
 
 
 def test_a_single_file_is_a_tree_of_one(tmp_path: Path) -> None:
@@ -74,7 +102,7 @@ def test_a_tree_too_large_is_thinned_evenly_and_tests_give_way_first(tmp_path: P
     tests = [file for file in plan.files if file.priority == LOW]
     assert plan.found == 180
     assert (len(plan.files), len(tests)) == (60, 10)
-    assert plan_survey(tmp_path, max_bytes=600).executions <= 180
+    assert len(plan_survey(tmp_path, max_bytes=600).files) <= 60
 
 
 def test_spread_keeps_all_up_to_a_ratio_of_one_and_never_none() -> None:
