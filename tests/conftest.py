@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from mindswarm_exec.embedded import start_embedded
+from tests.debian import may_run
 
 
 @pytest.fixture(scope="session")
@@ -21,3 +22,11 @@ def valkey_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def namespace() -> str:
     """A prefix that no other test uses: tests share the server and never flush it."""
     return f"t{secrets.token_hex(4)}"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the tests whose programs are not installed."""
+    left_out = [item for item in items if not may_run(item)]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]

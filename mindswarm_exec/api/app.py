@@ -92,14 +92,14 @@ class HttpEdge:
         return JSONResponse(self._document)
 
     async def metrics(self, request: Request) -> Response:
-        """The queue as Prometheus reads it. It spans all projects, so it takes an admin's key."""
+        """The system as Prometheus reads it. It spans all projects, so it takes an admin's key."""
         try:
             caller = await identify(request, self._services, self._settings)
             caller.must_be_admin("/metrics")
-            status = await self._services.executions.get_queue_status()
+            readings = await self._services.monitoring.read()
         except MindSwarmError as error:
             return problem(error)
-        return PlainTextResponse(exposition(status), media_type="text/plain; version=0.0.4")
+        return PlainTextResponse(exposition(readings), media_type="text/plain; version=0.0.4")
 
 
 async def _body(request: Request, limit_bytes: int) -> bytes:

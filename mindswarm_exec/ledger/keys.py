@@ -33,6 +33,7 @@ a test compares the two.
     uses            string   counter of matches: orders agents by last use          for ever
     swept_at        string   ms of the latest sweep                                 for ever
     events          stream   every event; also the name of the pub/sub channel      the newest `max_events`
+    event_counts    hash     event type → how often it happened                     for ever
     ended           channel  by execution: its end: the status, and a small result  -
     control         channel  by agent: a wish for an attempt, its new state, or a fence -
     clock_offset    string   ms added to the server's clock; tests only             -
@@ -61,6 +62,7 @@ FAMILIES = frozenset(
     }
     | {"serves", "held", "success", "deadlines", "affinity", "concurrency", "held_back", "idempotency", "task"}
     | {"tasks", "uses", "swept_at", "events", "ended", "control", "clock_offset", "api_key", "children", "cascade"}
+    | {"event_counts"}
 )
 
 

@@ -180,6 +180,22 @@ def server_time_ms() -> Operation[int]:
     return Operation((("TIME",),), lambda replies: int(replies[0][0]) * 1000 + int(replies[0][1]) // 1000)
 
 
+def due_executions(until_ms: int, most: int) -> Operation[list[str]]:
+    """Executions with a deadline at or before `until_ms`, the earliest first."""
+    step = ("ZRANGE", Key("deadlines"), "-inf", until_ms, "BYSCORE", "LIMIT", 0, most)
+
+    def read(replies: list[Any]) -> list[str]:
+        return [name for kind, _, name in (member.partition(":") for member in replies[0]) if kind == "execution"]
+
+    return Operation((step,), read)
+
+
+def event_counts() -> Operation[dict[str, int]]:
+    """How often each type of event has happened since the ledger began."""
+    step = ("HGETALL", Key("event_counts"))
+    return Operation((step,), lambda replies: {kind: int(n) for kind, n in _mapping(replies[0]).items()})
+
+
 # --- tasks -----------------------------------------------------------------------------------------------
 
 
@@ -194,6 +210,11 @@ def task_ids(before_ms: int | None, most: int) -> Operation[list[tuple[str, int]
     high = "+inf" if before_ms is None else before_ms
     step = ("ZRANGE", Key("tasks"), high, "-inf", "BYSCORE", "REV", "LIMIT", 0, most, "WITHSCORES")
     return Operation((step,), lambda replies: [(member, int(at)) for member, at in _scored(replies[0])])
+
+
+def swept_at_ms() -> Operation[int | None]:
+    """The instant of the latest sweep, or None if there was none."""
+    return Operation((("GET", Key("swept_at")),), lambda replies: int(replies[0]) if replies[0] else None)
 
 
 def sweep_age_ms() -> Operation[int]:

@@ -14,6 +14,7 @@ from mindswarm_exec.service.api_keys import ApiKeys
 from mindswarm_exec.service.background import SweepsIfSilent
 from mindswarm_exec.service.events import EventService
 from mindswarm_exec.service.executions import ExecutionService, Publisher
+from mindswarm_exec.service.monitoring import Monitoring
 from mindswarm_exec.service.tasks import TaskService
 from mindswarm_exec.settings import Settings
 
@@ -29,6 +30,7 @@ class Services:
     tasks: TaskService
     events: EventService
     keys: ApiKeys
+    monitoring: Monitoring
 
 
 @asynccontextmanager
@@ -44,6 +46,7 @@ async def open_services(url: str, settings: Settings, publisher: Publisher | Non
         tasks=TaskService(ledger, settings),
         events=EventService(EventLog(client, settings.namespace), settings),
         keys=ApiKeys(ApiKeyStore(client, settings.namespace)),
+        monitoring=Monitoring(ledger),
     )
     try:
         yield services

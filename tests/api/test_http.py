@@ -136,12 +136,7 @@ def test_operators_learn_health_readiness_and_gauges(http: httpx.Client) -> None
     assert http.get("/healthz").text == "ok\n"
     assert http.get("/readyz").status_code == 200
     call(http, "execution.start", task_type="code.survey")
-    text = http.get("/metrics").text
-    assert 'mindswarm_executions{state="pending"} 1\n' in text
-    assert all(
-        re.fullmatch(r"# (HELP|TYPE) .+|[a-z_]+(\{[a-z_]+=\"[a-z0-9_]+\"\})? [0-9.e+]+", line)
-        for line in text.splitlines()
-    )
+    assert 'mindswarm_executions{state="pending"} 1\n' in http.get("/metrics").text
 
 
 def test_openrpc_describes_every_method_with_schemas_that_resolve(http: httpx.Client) -> None:

@@ -1,12 +1,13 @@
 -- events.lua: what happened, appended to the stream and published
 
--- append(seq, type, project, task, execution, agent, data) -> event id; stream first, then whoever listens
+-- append(seq, type, project, task, execution, agent, data) -> event id; stream first, then whoever listens, and counted
 local function append(seq, event_type, project_id, task_id, execution_id, agent_id, data)
   local events = key('events')
   local id = call('XADD', events, '*', 'seq', seq, 'type', event_type, 'project_id', project_id,
     'task_id', task_id, 'execution_id', execution_id, 'agent_id', agent_id, 'source', SOURCE, 'data', data)
   call('PUBLISH', events, cjson.encode({ id, seq, event_type, project_id, task_id, execution_id, agent_id,
     SOURCE, data }))
+  call('HINCRBY', key('event_counts'), event_type, 1)
   return id
 end
 
