@@ -17,4 +17,4 @@ if x.last_request ~= request then
   set(x, 'last_request', request)
   cancel_one(x, entropy, reason, force == '1', failure, data)
 end
-return { 'ok', x.status, WAKES, call('SCARD', key('cascade', id)) }
+return { 'ok', x.status, WAKES, call('ZCARD', key('cascade', id)) }

@@ -7,12 +7,14 @@
   TWICE the second call goes on with the children that the first left ]]
 local entropy, id, most, failure, data = unpack(ARGV)
 local waiting = key('cascade', id)
-for _, child_id in ipairs(call('SPOP', waiting, most)) do
+local children = call('ZPOPMIN', waiting, most)
+for i = 1, #children, 2 do
+  local child_id = children[i]
   local x = load(child_id)
   if x and allows(MOVES.cancel, x) then
     cancel_one(x, string.sub(redis.sha1hex(entropy .. child_id), 1, 32), 'its parent was cancelled', false, failure, data)
   end
 end
-local left = call('SCARD', waiting)
+local left = call('ZCARD', waiting)
 if left == 0 then call('ZREM', key('deadlines'), 'cascade:' .. id) end
 return { 'ok', left, WAKES }

@@ -1,8 +1,8 @@
 -- cancelling.lua: one way to cancel an execution, and its children with it
 
--- cascade(x): the children of x are to be cancelled too; a sweep does what the caller does not
+-- cascade(x): the children of x are to be cancelled too, the oldest first; a sweep does what the caller does not
 local function cascade(x)
-  if call('SUNIONSTORE', key('cascade', x.id), key('children', x.id)) > 0 then
+  if call('ZUNIONSTORE', key('cascade', x.id), 1, key('children', x.id)) > 0 then
     call('ZADD', key('deadlines'), ms(NOW), 'cascade:' .. x.id)
   end
 end
