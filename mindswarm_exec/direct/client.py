@@ -97,13 +97,21 @@ class DirectClient(ServiceVerbs):
         url: the ledger's Redis URL.
         settings: as the engine's own; default from the environment.
         publisher: wakes agents where the broker is another server than the ledger (`CeleryPublisher`).
+        test_clock: go by a clock that tests put forward, as everything else on that ledger has to.
     """
 
-    def __init__(self, url: str, settings: Settings | None = None, publisher: Publisher | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        settings: Settings | None = None,
+        publisher: Publisher | None = None,
+        *,
+        test_clock: bool = False,
+    ) -> None:
         self._settings = settings or Settings.from_environment()
-        self._ledger = SyncLedger(connect_sync(url, self._settings), self._settings)
+        self._ledger = SyncLedger(connect_sync(url, self._settings), self._settings, test_clock=test_clock)
         self._publisher = publisher
-        super().__init__(ServiceThread(url, self._settings, publisher))
+        super().__init__(ServiceThread(url, self._settings, publisher, test_clock=test_clock))
         self._lock = threading.Lock()
         self._listeners: list[Any] = []
         self._known_names: set[str] = set()

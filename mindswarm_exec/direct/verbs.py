@@ -33,8 +33,10 @@ OLDEST = "0"
 class ServiceThread:
     """The async services on an event loop of their own, made when first needed."""
 
-    def __init__(self, url: str, settings: Settings, publisher: Publisher | None) -> None:
-        self._context = open_services(url, settings, publisher)
+    def __init__(
+        self, url: str, settings: Settings, publisher: Publisher | None, *, test_clock: bool = False
+    ) -> None:
+        self._context = open_services(url, settings, publisher, test_clock=test_clock)
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._services: Services | None = None

@@ -34,11 +34,16 @@ class Services:
 
 
 @asynccontextmanager
-async def open_services(url: str, settings: Settings, publisher: Publisher | None = None) -> AsyncIterator[Services]:
-    """The services on the ledger at `url`; `publisher` is needed where the broker is another server."""
+async def open_services(
+    url: str, settings: Settings, publisher: Publisher | None = None, *, test_clock: bool = False
+) -> AsyncIterator[Services]:
+    """The services on the ledger at `url`; `publisher` is needed where the broker is another server.
+
+    `test_clock`: the scripts' clock is the server's plus what a test has put it forward by.
+    """
     client = connect_async(url, settings)
-    ledger = AsyncLedger(client, settings)
-    sweeping = SyncLedger(connect_sync(url, settings), settings)
+    ledger = AsyncLedger(client, settings, test_clock=test_clock)
+    sweeping = SyncLedger(connect_sync(url, settings), settings, test_clock=test_clock)
     background = SweepsIfSilent(sweeping, publisher)
     services = Services(
         executions=ExecutionService(ledger, settings, publisher, background),
