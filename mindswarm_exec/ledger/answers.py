@@ -115,43 +115,36 @@ def read_controlled(reply: Any) -> Controlled:
 
 
 def read_cancelled(reply: Any) -> Controlled:
-    match reply[0]:
-        case "ok":
-            return Done(reply[1], wakes(reply[2]), int(reply[3]))
-        case "absent":
-            return Absent()
-        case "refused":
-            return Refused(reply[1])
-    raise AssertionError(reply)
+    if reply[0] == "ok":
+        return Done(reply[1], wakes(reply[2]), int(reply[3]))
+    return read_controlled(reply)
 
 
 def read_resumed(reply: Any) -> Resumed:
     match reply[0]:
-        case "ok":
-            return Done(reply[1], wakes(reply[2]))
-        case "absent":
-            return Absent()
-        case "refused":
-            return Refused(reply[1])
         case "awaits_input":
             return AwaitsInput()
         case "budget_spent":
             return BudgetSpent(reply[1], reply[2], float(reply[3]), float(reply[4]))
-    raise AssertionError(reply)
+    return read_controlled(reply)
 
 
 def read_input_taken(reply: Any) -> InputTaken:
     match reply[0]:
-        case "ok":
-            return Done(reply[1], wakes(reply[2]))
-        case "absent":
-            return Absent()
-        case "refused":
-            return Refused(reply[1])
         case "answered":
             return Answered()
         case "another_question":
             return AnotherQuestion(reply[1])
+    return read_controlled(reply)
+
+
+def _read_gone(reply: Any) -> Absent | Fenced:
+    """The words by which an attempt learns that it speaks for nothing any more."""
+    match reply[0]:
+        case "absent":
+            return Absent()
+        case "fenced":
+            return Fenced()
     raise AssertionError(reply)
 
 
@@ -161,24 +154,16 @@ def read_metered(reply: Any) -> Metered | Exhausted | Absent | Fenced:
             return Metered(reply[1], float(reply[2]))
         case "exhausted":
             return Exhausted(float(reply[1]), float(reply[2]))
-        case "absent":
-            return Absent()
-        case "fenced":
-            return Fenced()
-    raise AssertionError(reply)
+    return _read_gone(reply)
 
 
 def read_frozen(reply: Any) -> Done | Absent | Fenced | Refused:
     match reply[0]:
         case "ok":
             return Done("")
-        case "absent":
-            return Absent()
-        case "fenced":
-            return Fenced()
         case "refused":
             return Refused(reply[1])
-    raise AssertionError(reply)
+    return _read_gone(reply)
 
 
 def read_retried(reply: Any) -> Controlled | AgentUnknown:
@@ -193,24 +178,13 @@ def read_claimed(reply: Any) -> Claimed | Absent | Fenced | Taken:
     match reply[0]:
         case "ok":
             return Claimed(_attempt(reply[1]))
-        case "absent":
-            return Absent()
-        case "fenced":
-            return Fenced()
         case "taken":
             return Taken()
-    raise AssertionError(reply)
+    return _read_gone(reply)
 
 
 def read_reported(reply: Any) -> Reported | Absent | Fenced:
-    match reply[0]:
-        case "ok":
-            return Reported(reply[1])
-        case "absent":
-            return Absent()
-        case "fenced":
-            return Fenced()
-    raise AssertionError(reply)
+    return Reported(reply[1]) if reply[0] == "ok" else _read_gone(reply)
 
 
 def read_settled(reply: Any) -> Settled | Absent | Fenced | Refused:
