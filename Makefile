@@ -11,7 +11,7 @@ $(READY): pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
 	touch $@
 
-demo: $(READY)  ## survey a tree of Python code with four agents, killing one on the way
+demo: $(READY)  ## survey Python code with four agents: a pause, a kill -9, a resume elsewhere
 	$(BIN)/mindswarm-exec demo
 
 test: $(READY)  ## unit, ledger, model and end-to-end tests on a real Valkey server

@@ -1,1 +1,1 @@
-"""The demonstration: four agents survey a tree of Python code while one of them is killed."""
+"""The demonstration: four agents survey Python code; a long execution is paused, its agent killed, and it goes on."""

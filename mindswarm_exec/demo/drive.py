@@ -248,14 +248,14 @@ class Demonstration:
             order(client)
 
     def _pause_overview(self, client: ExecutionClient) -> None:
-        client.pause(self._overview_id, reason="to go on with it on another agent")
+        client.pause(self._overview_id, reason="it is to go on on another agent")
 
     def _read_receipt(self, client: ExecutionClient) -> None:
         paused = client.get(self._overview_id)
         self._inbox.put(partial(self.board.acknowledge, paused, self.elapsed()))
 
     def _resume_overview(self, client: ExecutionClient) -> None:
-        client.resume(self._overview_id, reason=f"{VICTIM} is gone")
+        client.resume(self._overview_id, reason=f"{VICTIM} is offline")
 
     @property
     def _overview_id(self) -> str:

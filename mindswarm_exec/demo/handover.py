@@ -23,6 +23,7 @@ class Handover:
     paused_on: str | None
     paused_at: int  # the file that the checkpoint stops before, counted from 0
     resumed_at: datetime | None
+    resume_reason: str
     resumed_on: str | None
     started_again_at: datetime | None
     finished_at: datetime | None
@@ -51,6 +52,7 @@ def handover(paused: Execution, ended: Execution, history: Sequence[HistoryEntry
         paused_on=paused.agent_id,
         paused_at=checkpoint_file(paused),
         resumed_at=resumed.timestamp if resumed else None,
+        resume_reason=str(resumed.data.get("reason") or "") if resumed else "",
         resumed_on=str(started.data.get("agent_id")) if started else None,
         started_again_at=started.timestamp if started else None,
         finished_at=ended.finished_at,

@@ -22,6 +22,8 @@ FRAMES_PER_SECOND = 5
 #: Seconds between two plain lines.
 PLAIN_SECONDS = 2.0
 BAR, DEPTH_BAR = 48, 30
+#: Rows of the picture with everything in it.
+FULL_ROWS = 27
 
 
 class Display(Protocol):
@@ -63,7 +65,7 @@ class LiveTable:
         self._live.stop()
 
     def _draw(self) -> RenderableType:
-        return draw(self._board, self._elapsed())
+        return draw(self._board, self._elapsed(), self._live.console.height)
 
 
 class PlainLines:
@@ -95,8 +97,9 @@ class PlainLines:
         return kept[start:]
 
 
-def draw(board: Board, elapsed: float) -> RenderableType:
-    """The whole picture: progress, agents, queue, news."""
+def draw(board: Board, elapsed: float, rows: int) -> RenderableType:
+    """The whole picture: progress, agents, queue, news. A low terminal does without what handlers said."""
+    said = [Text(""), *_lines(board.output)] if rows >= FULL_ROWS else []
     return Group(
         Text(""),
         _progress(board, elapsed),
@@ -105,8 +108,7 @@ def draw(board: Board, elapsed: float) -> RenderableType:
         _agents(board),
         Text(""),
         _queue(board),
-        Text(""),
-        *_lines(board.output),
+        *said,
         Text(""),
         *_lines(board.news),
     )

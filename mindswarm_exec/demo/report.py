@@ -233,10 +233,10 @@ def _control(way: Handover) -> Table:
     checkpoint = f"checkpoint {(receipt.checkpoint_id or '–')[:8]} at file {way.paused_at} of {way.files}"
     table = _table("", "AFTER", "AGENT", "", right=(1,))
     for name, at, agent, note in (
-        ("pause requested", receipt.requested_at, here, ""),
+        ("pause requested", receipt.requested_at, here, receipt.reason),
         ("acknowledged", receipt.acknowledged_at, here, checkpoint),
         ("slot released", receipt.slot_released_at, here, ""),
-        ("resume requested", way.resumed_at, "", ""),
+        ("resume requested", way.resumed_at, "", way.resume_reason),
         ("resumed", way.started_again_at, there, f"from file {_second_start(way)}"),
         ("completed", way.finished_at, there, f"{way.attempts} attempts: {_sum_of_visits(way)}"),
     ):
