@@ -10,7 +10,7 @@ local entropy, id, request, question_id, answer, data = unpack(ARGV)
 local x = load(id)
 if not x then return { 'absent' } end
 if x.last_request == request then return { 'ok', x.status, {} } end
-if x.question_id ~= question_id then
+if not x.question or x.question_id ~= question_id then
   if x['answer:' .. question_id] then return { 'answered' } end
   if not x.question then return { 'refused', x.status } end
   return { 'another_question', x.question_id }

@@ -78,6 +78,7 @@ local function obey()
   local wish = x.intent_kind == 'cancel' and MOVES.cancel or MOVES.pause
   if wish == MOVES.cancel then
     unset(x, 'question')
+    unset(x, 'question_id')
     set(x, 'error', x.intent_error)
     set(x, 'finished_at_ms', ms(NOW))
     call('PUBLISH', key('ended', id), wish.target)

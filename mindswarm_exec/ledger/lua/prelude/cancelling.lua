@@ -34,6 +34,7 @@ local function cancel_one(x, entropy, reason, is_forced, failure, data)
     acknowledge(x)
   end
   unset(x, 'question')
+  unset(x, 'question_id')
   set(x, 'error', failure)
   set(x, 'finished_at_ms', ms(NOW))
   move(x, MOVES.cancel, data)
