@@ -24,6 +24,7 @@ START_TASK = "mindswarm.execution.start"
 SWEEP_TASK = "mindswarm.sweep"
 MATCH_TASK = "mindswarm.match_waiting"
 FORGET_TASK = "mindswarm.forget"
+ROLL_UP_TASK = "mindswarm.roll_up"
 
 #: kombu's name for a priority's list on Redis needs every step; 0 is the most urgent there.
 PRIORITY_STEPS = list(range(10))

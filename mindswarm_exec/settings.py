@@ -38,6 +38,11 @@ class Settings(BaseModel):
     max_output_mb: int = Field(16, ge=1, description="what a process handler may print and stream; see output_mb")
     max_events: int = Field(200_000, ge=1000, description="events kept in the stream")
     retention_seconds: float = Field(7 * 86400, gt=0, description="ended executions are kept this long")
+    rollup_minutes_retention_seconds: float = Field(
+        26 * 3600, ge=25 * 3600, description="what ended in each minute is kept as counts this long"
+    )
+    rollup_hours_retention_seconds: float = Field(8 * 86400, ge=7 * 86400 + 3600, description="likewise, each hour")
+    rollup_days_retention_seconds: float = Field(92 * 86400, ge=31 * 86400, description="likewise, each day")
     offline_agent_retention_seconds: float = Field(86400, gt=0, description="agents that left are listed this long")
 
     # --- timing

@@ -1,1 +1,1 @@
-"""Processes that keep time: beat (`beat`), and what its ticks do (`sweeps`)."""
+"""Processes that keep time: beat (`beat`), and what its ticks do (`sweeps`, `rollups`)."""

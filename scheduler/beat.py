@@ -16,7 +16,7 @@ from typing import Any
 from celery import Celery
 from celery.beat import Scheduler, SchedulingError
 
-from mindswarm_exec.celery_app import FORGET_TASK, MATCH_TASK, SWEEP_TASK, create_app, sweep_queue
+from mindswarm_exec.celery_app import FORGET_TASK, MATCH_TASK, ROLL_UP_TASK, SWEEP_TASK, create_app, sweep_queue
 from mindswarm_exec.embedded import ledger_url
 from mindswarm_exec.settings import Settings
 
@@ -28,6 +28,7 @@ def schedule(settings: Settings) -> Mapping[str, Mapping[str, Any]]:
     queue = sweep_queue(settings)
     periods = {
         SWEEP_TASK: settings.sweep_seconds,
+        ROLL_UP_TASK: 2 * settings.sweep_seconds,
         MATCH_TASK: 10 * settings.sweep_seconds,
         FORGET_TASK: 60 * settings.sweep_seconds,
     }

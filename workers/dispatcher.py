@@ -22,6 +22,7 @@ from pydantic import ValidationError
 from mindswarm_exec.celery_app import (
     FORGET_TASK,
     MATCH_TASK,
+    ROLL_UP_TASK,
     START_TASK,
     SWEEP_TASK,
     CeleryPublisher,
@@ -38,6 +39,7 @@ from mindswarm_exec.models.records import Execution
 from mindswarm_exec.models.validation import invalid_request
 from mindswarm_exec.service.executions import ExecutionService
 from mindswarm_exec.settings import Settings
+from scheduler.rollups import roll_up
 from scheduler.sweeps import Sweeper
 from workers.consumer import end_within, harden
 
@@ -112,7 +114,8 @@ class DispatcherProcess:
             acknowledges=True,
         )
         publisher = CeleryPublisher(self.app, settings)
-        sweeper = Sweeper(SyncLedger(connect_sync(url, settings), settings), publisher.publish_now)
+        ledger = SyncLedger(connect_sync(url, settings), settings)
+        sweeper = Sweeper(ledger, publisher.publish_now)
         self.app.conf.update(
             worker_pool="threads", worker_concurrency=4, worker_prefetch_multiplier=4, result_backend=_backend(url)
         )
@@ -130,6 +133,7 @@ class DispatcherProcess:
         self.app.task(sweeper.sweep, name=SWEEP_TASK, ignore_result=True, send_events=False)
         self.app.task(sweeper.match_waiting, name=MATCH_TASK, ignore_result=True, send_events=False)
         self.app.task(sweeper.forget, name=FORGET_TASK, ignore_result=True, send_events=False)
+        self.app.task(lambda: roll_up(ledger), name=ROLL_UP_TASK, ignore_result=True, send_events=False)
         signals.worker_shutting_down.connect(lambda **_: end_within(STOP_SECONDS), weak=False)
         self.app.steps["worker"].add(_guard(sweeper, settings.sweep_seconds))
 

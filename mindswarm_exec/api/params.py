@@ -108,13 +108,13 @@ class GetHistory(ExecutionFilter):
 
 class GetMetrics(WireModel):
     execution_id: ExecutionId | None = None
-    window: Literal["5m", "1h", "24h"] | None = None
+    window: Literal["5m", "1h", "24h", "7d", "30d"] | None = None
     group_by: Literal["agent", "task_type", "project", "status"] = "task_type"
 
     @model_validator(mode="after")
     def _one_or_window(self) -> GetMetrics:
         if (self.execution_id is None) == (self.window is None):
-            raise ValueError("give either execution_id, or window (5m, 1h, 24h) with group_by")
+            raise ValueError("give either execution_id, or window (5m, 1h, 24h, 7d, 30d) with group_by")
         return self
 
 

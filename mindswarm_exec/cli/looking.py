@@ -97,7 +97,7 @@ def agents(remote: Remote, agent_id: str | None) -> None:
 
 @click.command()
 @click.argument("execution_id", required=False)
-@click.option("--window", type=click.Choice(["5m", "1h", "24h"]), help="Ended within; default 1h.")
+@click.option("--window", type=click.Choice(["5m", "1h", "24h", "7d", "30d"]), help="Ended within; default 1h.")
 @click.option("--group-by", type=click.Choice(["agent", "task_type", "project", "status"]), help="Default: agent.")
 @remote
 def metrics(remote: Remote, execution_id: str | None, window: str | None, group_by: str | None) -> None:

@@ -119,16 +119,24 @@ def window(found: MetricWindow) -> RenderableType:
     if not found.groups:
         return Text(f"no execution ended within the last {found.window}", style="dim")
     table = _table(found.group_by.upper())
-    for name in ("ENDED", "COMPLETED", "FAILED", "CANCELLED", "TIMED OUT", "SUCCESS", "WAITING", "RUNNING"):
+    by_agent = found.group_by == "agent"
+    names = ["ENDED", "PER MIN", "COMPLETED", "FAILED", "CANCELLED", "TIMED OUT", "SUCCESS"]
+    names += ["WAITING P50", "P90", "P99", "RUNNING P50", "P90", "P99", *(["BUSY"] if by_agent else [])]
+    for name in names:
         table.add_column(name, justify="right")
     for group in found.groups:
-        rate = "–" if group.success_rate is None else f"{group.success_rate:.0%}"
-        counts = (group.count, group.completed, group.failed, group.cancelled, group.timed_out)
-        waiting, running = cells.duration(group.mean_waiting_ms), cells.duration(group.mean_running_ms)
-        table.add_row(cells.clean(group.key, 50), *map(str, counts), rate, waiting, running)
-    if found.truncated:
-        table.caption = "more ended in this window than were read"
+        counts = (group.completed, group.failed, group.cancelled, group.timed_out)
+        spans = [getattr(of, name) for of in (group.waiting_ms, group.running_ms) for name in ("p50", "p90", "p99")]
+        row = [cells.clean(group.key, 50), str(group.count), f"{group.throughput_per_minute:.3g}", *map(str, counts)]
+        row += [_part(group.success_rate), *([_part(group.utilisation)] if by_agent else [])]
+        table.add_row(*row[:8], *map(cells.duration, spans), *row[8:])
+    if found.behind or found.lost:
+        table.caption = f"{found.behind} events are still to be counted; {found.lost} were lost"
     return table
+
+
+def _part(part: float | None) -> str:
+    return "–" if part is None else f"{part:.0%}"
 
 
 def load(taken: int, slots: int) -> Text:

@@ -35,6 +35,7 @@ from mindswarm_exec.ledger.replies import (
     Registered,
     Renewed,
     Reported,
+    Rolled,
     Settled,
     Taken,
     Wake,
@@ -293,6 +294,11 @@ def forget(retention_ms: int, most: int, events_kept: int) -> Operation[int]:
     """Remove what has outlived its retention; returns the number of executions removed."""
     statuses = sorted(TERMINAL)
     return _script("forget", lambda reply: int(reply[1]), retention_ms, most, events_kept, *statuses)
+
+
+def roll_up(most: int, kept_ms: tuple[int, int, int]) -> Operation[Rolled]:
+    """Count what ended since the last call. `kept_ms`: how long minutes, hours and days are kept."""
+    return _script("roll_up", lambda reply: Rolled(*map(int, reply[1:])), most, *kept_ms)
 
 
 # --- tasks -----------------------------------------------------------------------------------------------

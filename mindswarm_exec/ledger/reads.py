@@ -217,6 +217,20 @@ def swept_at_ms() -> Operation[int | None]:
     return Operation((("GET", Key("swept_at")),), lambda replies: int(replies[0]) if replies[0] else None)
 
 
+def rollups(group: str, periods: Sequence[tuple[str, int]]) -> Operation[dict[str, int]]:
+    """The fields of the rollups of some periods (name, start), summed: "<name> <measure>" → amount."""
+    steps = tuple(("HGETALL", Key("rollup", f"{period}:{start}:{group}")) for period, start in periods)
+
+    def read(replies: list[Any]) -> dict[str, int]:
+        sums: dict[str, int] = {}
+        for reply in replies:
+            for name, amount in _mapping(reply).items():
+                sums[name] = sums.get(name, 0) + int(amount)
+        return sums
+
+    return Operation(steps, read)
+
+
 def sweep_age_ms() -> Operation[int]:
     """Milliseconds since the latest sweep; since 1970 if there was none."""
     steps = (("TIME",), ("GET", Key("swept_at")))

@@ -141,6 +141,15 @@ class Reported:
 
 
 @dataclass(frozen=True, slots=True)
+class Rolled:
+    """Ends are counted. `behind`: events still to be read; `lost`: events ever trimmed away unread."""
+
+    read: int
+    behind: int
+    lost: int
+
+
+@dataclass(frozen=True, slots=True)
 class Metered:
     """The amount is counted. `spent` is what the execution itself has spent by now, with its children."""
 

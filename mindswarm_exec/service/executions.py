@@ -33,7 +33,7 @@ from mindswarm_exec.models.records import (
     MetricWindow,
     QueueStatus,
 )
-from mindswarm_exec.service import listing, metrics
+from mindswarm_exec.service import listing, metrics, rollups
 from mindswarm_exec.service.bulk import Bulk, Criteria, chosen
 from mindswarm_exec.service.control import UNCHANGED, ExecutionControl, Publisher, RetryFrom
 from mindswarm_exec.service.explaining import explanation
@@ -224,8 +224,8 @@ class ExecutionService(ExecutionControl):
         return metrics.of_execution(execution_id, fields, now_ms)
 
     async def get_window_metrics(self, window: str, group_by: str) -> MetricWindow:
-        """Counts and means of what ended within `window` (`5m`, `1h`, `24h`), by agent, task type, …"""
-        return await metrics.of_window(self._ledger, window, group_by)
+        """Counts, rates and percentiles of what ended within `window` (`5m`, `1h`, `24h`, `7d`, `30d`), grouped."""
+        return await rollups.of_window(self._ledger, window, group_by)
 
     async def get_history(self, execution_id: str) -> ExecutionHistory:
         """Every move of one execution, and the wishes recorded on it, oldest first."""

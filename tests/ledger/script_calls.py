@@ -72,6 +72,7 @@ def named_calls() -> dict[str, Operation[Any]]:
         "expire_lease": operations.expire_lease("agent_id", retention),
         "match_waiting": operations.match_waiting(most),
         "forget": operations.forget(retention, most, kept),
+        "roll_up": operations.roll_up(most, ("minutes", "hours", "days")),  # type: ignore[arg-type]
         "put_task": operations.put_task("task_id", "create", "event", data, "project_id", FIELDS),
     }
 

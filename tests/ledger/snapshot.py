@@ -32,6 +32,7 @@ _READS: dict[str, tuple[Any, ...]] = {
     "held_back": ("ZRANGE", 0, -1, "WITHSCORES"),
     "idempotency": ("GET",),
     "task": ("HGETALL",),
+    "rollup": ("HGETALL",),
 }
 
 Record = dict[str, str]

@@ -10,7 +10,7 @@ import pytest
 from mindswarm_exec.identifiers import new_nonce
 from mindswarm_exec.ledger import operations
 from mindswarm_exec.ledger.operations import Operation, Settlement
-from mindswarm_exec.ledger.replies import Done, Existing, Refused
+from mindswarm_exec.ledger.replies import Done, Existing, Refused, Rolled
 from mindswarm_exec.ledger.scripts import SCRIPT_NAMES
 from mindswarm_exec.lifecycle import COMPLETE, PAUSE, PENDING, POSTPONE, QUEUED, RUNNING
 from mindswarm_exec.models.options import ExecutionOptions
@@ -212,6 +212,12 @@ def _(world: World) -> Operation[Any]:
     world.settle(world.running(submitted(world)), Settlement(COMPLETE))
     world.advance(RETENTION_MS / 1000 + 1)
     return operations.forget(RETENTION_MS, 100, 1000)
+
+
+@calls("roll_up", Rolled(0, 0, 0))
+def _(world: World) -> Operation[Any]:
+    world.settle(world.running(submitted(world)), Settlement(COMPLETE))
+    return operations.roll_up(100, (RETENTION, RETENTION, RETENTION))
 
 
 @calls("put_task")

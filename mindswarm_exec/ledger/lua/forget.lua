@@ -26,5 +26,8 @@ for _, class_id in ipairs(call('ZRANGE', key('classes'), '-inf', before, 'BYSCOR
     call('ZREM', key('classes'), class_id)
   end
 end
-call('XTRIM', key('events'), 'MAXLEN', '~', ARGV[3])
+-- events that are still to be rolled up stay, unless they are as many again
+local kept, read = tonumber(ARGV[3]), call('HGET', key('rolled'), 'read')
+if read then kept = math.max(kept, math.min(stream_counts() - read, 2 * kept)) end
+call('XTRIM', key('events'), 'MAXLEN', '~', kept)
 return { 'ok', removed }

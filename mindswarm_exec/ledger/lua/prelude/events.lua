@@ -11,6 +11,14 @@ local function append(seq, event_type, project_id, task_id, execution_id, agent_
   return id
 end
 
+-- stream_counts() -> events ever appended, events trimmed away
+local function stream_counts()
+  if call('EXISTS', key('events')) == 0 then return 0, 0 end
+  local info, facts = call('XINFO', 'STREAM', key('events')), {}
+  for i = 1, #info, 2 do facts[info[i]] = info[i + 1] end
+  return facts['entries-added'], facts['entries-added'] - facts.length
+end
+
 local function append_for_agent(event_type, agent_id, data)
   append(0, event_type, '', '', '', agent_id, data or '{}')
 end
