@@ -7,12 +7,20 @@ from typing import Any
 from hypothesis import strategies as st
 
 from mindswarm_exec.ledger.operations import Settlement
-from mindswarm_exec.lifecycle import CANCEL, COMPLETE, FAIL, PAUSE, POSTPONE, RELEASE, TIME_OUT
+from mindswarm_exec.lifecycle import CANCEL, COMPLETE, FAIL, PAUSE, POSTPONE, RELEASE, STRAND, TIME_OUT
 from mindswarm_exec.models.options import AgentSelectionCriteria, Constraint, ExecutionOptions
+from tests.ledger.invariants_of_control import METER
 
 AGENTS = ("ant", "bee", "cat")
 CAPABILITIES = ("gpu", "web")
 SECONDS = (5, 20, 60)
+
+questions = st.sampled_from(["where", "when"])
+slots = st.sampled_from(["claim", "claim", "wake", "keep"])
+
+#: What is spent at once, and what limits are raised to; all of it exact in binary.
+amounts = st.sampled_from([0.5, 2.5, 4, 12])
+raised_limits = st.sampled_from([4, 20, 80])
 
 task_types = st.sampled_from(["t", "t", "t", "u"])
 
@@ -59,6 +67,7 @@ options = st.fixed_dictionaries(
         "concurrency_key": rarely(st.just("key")),
         "allow_parallel": rarely(st.just(False)),
         "force_start": rarely(st.just(True)),
+        "resource_limits": st.sampled_from([None, None, {"meters": {METER: 5}}, {"meters": {METER: 10}}]),
         "max_lost_attempts": rarely(st.just(1)),
         "agent": rarely(criteria | excluding),
     }
@@ -82,6 +91,13 @@ settlements = st.builds(
         delay_ms=delay_ms if row is POSTPONE else 0,
     ),
     st.sampled_from([COMPLETE, FAIL, POSTPONE, POSTPONE, RELEASE, PAUSE, CANCEL, TIME_OUT]),
-    st.sampled_from(["claim", "claim", "wake", "keep"]),
+    slots,
     st.sampled_from([0, 0, 20_000]),
+)
+
+#: What is said of a frozen attempt; the rows that its state forbids are refused.
+frozen_settlements = st.builds(
+    lambda row, slot: Settlement(row, slot=slot),
+    st.sampled_from([STRAND, STRAND, CANCEL, CANCEL, COMPLETE, PAUSE, RELEASE]),
+    slots,
 )

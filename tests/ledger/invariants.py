@@ -10,12 +10,13 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from mindswarm_exec.identifiers import attempt_id, execution_of
-from mindswarm_exec.lifecycle import MOVES, NEWS_EVENTS, TASK_STATUS, THAW, WATCHED, Status
+from mindswarm_exec.lifecycle import FREEZE, MOVES, NEWS_EVENTS, STRAND, TASK_STATUS, THAW, WATCHED, Status
 from mindswarm_exec.models.options import DemandClass
 from mindswarm_exec.selection import Candidate, is_free, reaches, score, suits
 from mindswarm_exec.settings import Settings
+from tests.ledger.invariants_of_control import check_control
 from tests.ledger.model import Model, Seen
-from tests.ledger.snapshot import Record, Snapshot
+from tests.ledger.snapshot import Record, Snapshot, has_attempt
 
 #: A packed score is whole hundredths of points × 2^35 + how long unused.
 LRU = 2**35
@@ -41,6 +42,7 @@ def check_all(snapshot: Snapshot, model: Model, settings: Settings) -> None:
     check_messages(snapshot, model)
     check_start_times(snapshot, model)
     check_tasks(snapshot)
+    check_control(snapshot, model)
 
 
 def check_index_by_status(snapshot: Snapshot, model: Model) -> None:
@@ -82,13 +84,13 @@ def check_derived_from_lanes(snapshot: Snapshot) -> None:
 
 
 def check_load(snapshot: Snapshot, model: Model) -> None:
-    """An agent holds its queued and running attempts and the known zombies, no more and no less.
+    """An agent holds its queued, running and frozen attempts and the known zombies, no more and no less.
 
     It holds more than its slots only where `force_start` asked for it.
     """
     expected: dict[str, Record] = {}
     for id, record in snapshot.executions.items():
-        if record["status"] in ("queued", "running"):
+        if has_attempt(record):
             expected.setdefault(record["agent_id"], {})[attempt_id(id, int(record["attempt"]))] = record["nonce"]
     for agent_id, attempt, nonce in model.zombies:
         expected.setdefault(agent_id, {})[attempt] = nonce
@@ -115,6 +117,7 @@ def check_attempts_over_stay_over(snapshot: Snapshot, model: Model) -> None:
         live = snapshot.is_live(attempt.execution_id, attempt.nonce)
         assert not (attempt.over and live), attempt
         attempt.over = not live
+        attempt.frozen = live and "frozen" in snapshot.executions[attempt.execution_id]
 
 
 def permit_key(record: Record) -> str | None:
@@ -123,11 +126,11 @@ def permit_key(record: Record) -> str | None:
 
 
 def check_permits(snapshot: Snapshot) -> None:
-    """Permits are held by what runs, is queued or waits in a lane under the key; never more than the limit."""
+    """Permits are held by what has an attempt or waits in a lane under the key; never more than the limit."""
     expected: dict[str, set[str]] = {}
     for id, record in snapshot.executions.items():
         key = permit_key(record)
-        if key and (record["status"] in ("queued", "running") or record.get("place") == "lane"):
+        if key and (has_attempt(record) or record.get("place") == "lane"):
             expected.setdefault(key, set()).add(id)
     assert snapshot.families["concurrency"] == expected
     for holders in expected.values():
@@ -255,7 +258,7 @@ ENDS_OF_SLEEP = ("agent.woken", "agent.registered", "agent.offline")
 
 
 def check_deadlines(snapshot: Snapshot) -> None:
-    """The deadlines are those that are watched in each status, the earliest of each execution; and the leases."""
+    """The deadlines are those that are watched in each status, the earliest of each execution; leases; cascades."""
     expected: dict[str, float] = {}
     for id, record in snapshot.executions.items():
         watched = WATCHED.get(Status(record["status"]), ())
@@ -263,6 +266,10 @@ def check_deadlines(snapshot: Snapshot) -> None:
         if instants:
             expected[f"execution:{id}"] = min(instants)
     found = {name: at for name, at in snapshot.only("deadlines").items() if not name.startswith("waking:")}
+    for id in snapshot.families["cascade"]:
+        asked = snapshot.executions.get(id, {})
+        is_asked = asked.get("intent_kind") == "cancel"
+        expected[f"cascade:{id}"] = float(asked["intent_requested_at_ms"]) if is_asked else found[f"cascade:{id}"]
     for agent_id, record in snapshot.agents.items():
         at = found.pop(f"agent:{agent_id}", None)
         assert at is not None, f"nobody watches the lease of {agent_id}"
@@ -294,14 +301,18 @@ def is_kept(event: Seen) -> bool:
 def walk(events: list[Seen], retries: int) -> Status | None:
     """The status at which the events end, each of them a row of MOVES. Ended executions move on by retry alone."""
     status: Status | None = None
+    frozen = False
     for event in events:
         if event.event_type in NEWS_EVENTS:
-            assert is_kept(event) or status is Status.RUNNING, events
+            assert is_kept(event) or status is Status.RUNNING or frozen, events
             continue
         rows = [row for row in MOVES if row.event == event.event_type and (status in row.sources or status is None)]
-        if event.event_type == THAW.event and '"in_place":true' in event.data:
+        is_in_place = '"in_place":true' in event.data
+        if event.event_type == THAW.event and is_in_place:
             rows = [THAW]
         assert rows, f"{status} was left by {event.event_type}"
+        assert rows[0] not in (THAW, STRAND) or frozen, f"{rows[0].name} of what was not frozen"
+        frozen = event.event_type == FREEZE.event and is_in_place
         if status is not None and status.is_terminal:
             assert rows[0].name == "retry"
             retries -= 1

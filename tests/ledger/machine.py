@@ -7,13 +7,16 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant
 
+from mindswarm_exec.identifiers import attempt_id, new_nonce
 from mindswarm_exec.ledger import operations
-from mindswarm_exec.ledger.replies import Absent, Done, Due, Fenced, LostAttempt, Refused
-from mindswarm_exec.lifecycle import Move, Status
+from mindswarm_exec.ledger.replies import Absent, AwaitsInput, BudgetSpent, Done, Due, Fenced, LostAttempt, Refused
+from mindswarm_exec.lifecycle import CANCEL, PAUSE, RUNNING, WATCHED, Move, Status
+from mindswarm_exec.service.submission import budget_fields
 from mindswarm_exec.settings import Settings
 from tests.ledger.invariants import check_all, is_up
+from tests.ledger.invariants_of_control import METER
 from tests.ledger.model import ModelAttempt
-from tests.ledger.snapshot import Record
+from tests.ledger.snapshot import Record, Snapshot
 from tests.ledger.world import World
 
 #: Whether an operation is sent twice, as by a client whose first answer was lost.
@@ -25,6 +28,8 @@ one_of = st.integers(0, 10_000)
 def pick(members: list[Any], number: int) -> Any:
     return members[number % len(members)]
 
+
+MOST_AT_A_TIME = 12
 
 STATE_EVENTS = {
     "awake": "agent.woken",
@@ -48,6 +53,32 @@ def _becomes(state: str, has_slept: bool) -> tuple[str, ...]:
             return ("sleeping", "waking")  # work that waits for it alone wakes it again at once
         case _:
             return (state,)
+
+
+def without_request(record: Record) -> Record:
+    """The record without the trace that every request leaves."""
+    return {name: value for name, value in record.items() if name != "last_request"}
+
+
+def refusal_of_resume(snapshot: Snapshot, id: str, limit: float | None) -> Any:
+    """What a resume is refused with, with a new limit of the execution's own budget or without; or None."""
+    record = snapshot.executions[id]
+    withdraws = record["status"] == RUNNING and record.get("intent_kind") == "pause"
+    if not withdraws and record["status"] != "paused":
+        return Refused(record["status"])
+    if "question" in record:
+        return AwaitsInput()
+    if record.get("intent_kind") == "cancel":
+        return Refused(record["status"])
+    if record.get("pause_reason") != "budget":
+        return None
+    owner_id = record["budget_owner"]
+    owner = snapshot.executions.get(owner_id)
+    if owner is None or Status(owner["status"]).is_terminal or f"budget:{METER}" not in owner:
+        return None
+    least = limit if limit is not None and owner_id == id else float(owner[f"budget:{METER}"])
+    spent = float(owner[f"meter:{METER}"])
+    return BudgetSpent(owner_id, METER, spent, least) if spent >= least else None
 
 
 class Machine(RuleBasedStateMachine):
@@ -85,6 +116,52 @@ class Machine(RuleBasedStateMachine):
         assert reply.status == after["status"]
         return True
 
+    def pause(self, id: str, twice: bool = False) -> None:
+        """Pause, or ask for it. The wish that stands is not asked for again, and gets no other grace."""
+        before = self.world.snapshot().executions[id]
+        self.send_control(PAUSE, id, operations.pause(id, new_nonce(), "", "{}"), twice)
+        if before["status"] == RUNNING and "intent_kind" in before:
+            assert without_request(self.world.snapshot().executions[id]) == without_request(before)
+
+    def cancel(self, id: str, force: bool, twice: bool = False) -> None:
+        """Cancel, or ask for it; what had an attempt and is cancelled by force keeps its slot."""
+        before = self.world.snapshot().executions[id]
+        operation = operations.cancel(id, new_nonce(), "", force=force, error="{}", data="{}")
+        is_done = self.send_control(CANCEL, id, operation, twice)
+        has_code = before["status"] == RUNNING or "frozen" in before
+        if has_code and force:
+            self.haunt(before, id)
+        elif has_code and before.get("intent_kind") == "cancel":
+            assert without_request(self.world.snapshot().executions[id]) == without_request(before)
+            is_done = False
+        for child in self.model.executions.values() if is_done else ():
+            child.has_escaped = child.has_escaped and child.parent_id != id
+
+    def haunt(self, record: Record, id: str) -> None:
+        """The attempt is over; its code runs on in its slot."""
+        self.model.zombies.add((record["agent_id"], attempt_id(id, int(record["attempt"])), record["nonce"]))
+
+    def resume(self, id: str, twice: bool = False, limit: float | None = None, replaced: bool = False) -> None:
+        """Let it go on: a frozen process in place, unless its checkpoint is replaced; or withdraw a pause."""
+        snapshot = self.world.snapshot()
+        before = snapshot.executions[id]
+        fields: dict[str, Any] = {"checkpoint": "{}"} if replaced else {}
+        if limit is not None:
+            fields |= budget_fields({METER: limit})
+        operation = operations.resume(id, new_nonce(), "{}", fields, checkpoint_replaced=replaced)
+        reply = self.world.run(operation, twice)
+        after = self.world.snapshot().executions[id]
+        refusal = refusal_of_resume(snapshot, id, limit)
+        if refusal is not None:
+            assert (reply, after) == (refusal, before)
+            return
+        assert isinstance(reply, Done)
+        assert reply.status == after["status"]
+        goes_on = before["status"] == RUNNING or ("frozen" in before and not replaced)
+        assert (after["status"] == RUNNING and after["nonce"] == before["nonce"]) == goes_on
+        if "frozen" in before and replaced:
+            self.haunt(before, id)
+
     def set_state(self, agent_id: str, state: str, twice: bool = False, by_operator: bool = False) -> None:
         """An operator or the agent's own process says what it is to be; the answer is what it is then."""
         present = self.world.snapshot().agents.get(agent_id)
@@ -105,6 +182,12 @@ class Machine(RuleBasedStateMachine):
             after = self.world.state(agent_id)
             assert reply.status == after
             assert after in _becomes(state, by_operator and "slept" in present)
+
+    def taken_up(self, attempt: ModelAttempt) -> ModelAttempt:
+        """The attempt, claimed if nobody has."""
+        if attempt.token is None:
+            self.world.claim(attempt, new_nonce())
+        return attempt
 
     def settle_what_was_lost(self) -> None:
         for agent_id, lost in self.lost:
@@ -136,9 +219,23 @@ class Machine(RuleBasedStateMachine):
         return [one for one in self.model.attempts.values() if not one.over and one.token is None]
 
     @property
+    def workable_attempts(self) -> list[ModelAttempt]:
+        return [one for one in self.model.attempts.values() if not one.over and not one.frozen]
+
+    @property
+    def running_attempts(self) -> list[ModelAttempt]:
+        return [one for one in self.workable_attempts if one.token is not None]
+
+    @property
+    def frozen_attempts(self) -> list[ModelAttempt]:
+        return [one for one in self.model.attempts.values() if one.frozen]
+
+    @property
     def live_attempts(self) -> list[ModelAttempt]:
         return [one for one in self.model.attempts.values() if not one.over]
 
     @property
-    def running_attempts(self) -> list[ModelAttempt]:
-        return [one for one in self.model.attempts.values() if not one.over and one.token is not None]
+    def takes_more(self) -> bool:
+        """Few executions at a time: what is there is worked on, and an example stays quick."""
+        indexed = self.world.snapshot().families["status"]
+        return sum(len(indexed.get(status, ())) for status in WATCHED) < MOST_AT_A_TIME

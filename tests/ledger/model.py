@@ -27,10 +27,18 @@ class ModelExecution:
     retries: int = 0
     #: removed after its retention
     forgotten: bool = False
+    parent_id: str | None = None
+    #: by itself and its descendants, of the one meter that there is
+    spent: float = 0.0
+    #: how often 80 % of a budget of its own were crossed
+    crossings: int = 0
+    #: retried by hand since its parent was last to be cancelled
+    has_escaped: bool = False
     events: list[Seen] = field(default_factory=list)
 
     def was_retried(self, options: ExecutionOptions | None) -> None:
         self.retries += 1
+        self.has_escaped = True
         if options is not None:
             self.options = options
             self.was_forced = self.was_forced or options.force_start
@@ -47,6 +55,8 @@ class ModelAttempt:
     token: str | None = None
     #: whether its nonce has lost its right; the invariants find that out
     over: bool = False
+    #: whether its process is stopped in place; the invariants find that out
+    frozen: bool = False
     #: until the invariants have seen it
     is_new: bool = True
 

@@ -8,17 +8,27 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
-from mindswarm_exec.identifiers import attempt_id, new_nonce
+from mindswarm_exec.identifiers import new_nonce
 from mindswarm_exec.ledger import operations
 from mindswarm_exec.ledger.replies import Claimed, Reported, Settled, Taken
-from mindswarm_exec.lifecycle import CANCEL, PAUSE, RESUME, RETRY, RUNNING
+from mindswarm_exec.lifecycle import CANCEL, PAUSE, RESUME, RETRY
+from mindswarm_exec.service.control import RetryFrom
 from tests.ledger import drawing
 from tests.ledger.machine import Machine, one_of, pick, twice
+
+SOURCES = {
+    "pause": PAUSE.sources,
+    "resume": RESUME.sources,
+    "cancel": CANCEL.sources,
+    "force": CANCEL.sources,
+    "retry": RETRY.sources,
+}
 
 
 class Submitters(Machine):
     """Submit, and control what was submitted."""
 
+    @precondition(lambda self: self.takes_more)
     @rule(
         how=st.sampled_from(["plainly", "plainly", "once", "for a task", "for later"]),
         task_type=drawing.task_types,
@@ -39,41 +49,39 @@ class Submitters(Machine):
 
     @precondition(lambda self: self.executions)
     @rule(
-        verb=st.sampled_from(["pause", "resume", "resume", "cancel", "force", "retry", "retry"]),
+        verb=st.sampled_from(["pause", "pause", "resume", "resume", "resume", "cancel", "force", "retry"]),
         which=one_of,
+        fits=st.sampled_from([True, True, True, False]),
         options=drawing.rarely(drawing.options),
         twice=twice,
     )
-    def control(self, verb: str, which: int, options: Any, twice: bool) -> None:
-        id = pick(self.executions, which)
+    def control(self, verb: str, which: int, fits: bool, options: Any, twice: bool) -> None:
+        """Of what it may be done to, as a rule, if there is any."""
+        known = self.world.snapshot().executions
+        fitting = [id for id in self.executions if known[id]["status"] in SOURCES[verb]] if fits else []
+        id = pick(fitting or self.executions, which)
         match verb:
             case "pause":
-                self.send_control(PAUSE, id, operations.pause(id, new_nonce(), "", "{}"), twice)
+                self.pause(id, twice)
             case "resume":
-                self.resume(id, twice)
+                self.resume(id, twice, replaced=options is not None)
             case "retry":
                 self.retry(id, options, twice)
             case _:
                 self.cancel(id, verb == "force", twice)
 
-    def resume(self, id: str, twice: bool) -> None:
-        before = self.world.snapshot().executions[id]
-        withdraws = before["status"] == RUNNING and before.get("intent_kind") == "pause"
-        self.send_control(PAUSE if withdraws else RESUME, id, operations.resume(id, new_nonce(), "{}", {}), twice)
-
-    def cancel(self, id: str, force: bool, twice: bool) -> None:
-        record = self.world.snapshot().executions[id]
-        operation = operations.cancel(id, new_nonce(), "", force=force, error="{}", data="{}")
-        self.send_control(CANCEL, id, operation, twice)
-        if force and record["status"] == RUNNING:
-            attempt = attempt_id(id, int(record["attempt"]))
-            self.model.zombies.add((record["agent_id"], attempt, record["nonce"]))
-
     def retry(self, id: str, options: Any, twice: bool) -> None:
         if options is not None and options.agent.agent_id not in (None, *self.world.snapshot().agents):
             options = None  # an agent that is unknown is refused
-        if self.send_control(RETRY, id, self.world.retry_operation(id, options), twice):
+        start_from: RetryFrom = "start" if twice else "checkpoint"
+        if self.send_control(RETRY, id, self.world.retry_operation(id, options, start_from), twice):
             self.model.executions[id].was_retried(options)
+            kept = [name for name in self.world.snapshot().executions[id] if is_of_earlier_attempts(name)]
+            assert start_from == "checkpoint" or not kept
+
+
+def is_of_earlier_attempts(field: str) -> bool:
+    return field in ("checkpoint", "progress_fraction", "question") or field.startswith("answer:")
 
 
 class Workers(Machine):
@@ -96,7 +104,8 @@ class Workers(Machine):
         second = operations.claim(attempt.execution_id, attempt.nonce, "other", attempt.agent_id)
         self.expect_no_effect(attempt, second, Taken())
         event = "execution.checkpoint" if checkpoint else "execution.progress"
-        operation = operations.report(attempt.held, new_nonce(), event, "{}", {"progress_fraction": 0.5})
+        fields = {"checkpoint": "{}"} if checkpoint else {"progress_fraction": 0.5}
+        operation = operations.report(attempt.held, new_nonce(), event, "{}", fields)
         record = self.world.snapshot().executions[attempt.execution_id]
         assert self.world.run(operation, twice) == Reported(record.get("intent_kind", ""))
 
@@ -109,14 +118,14 @@ class Workers(Machine):
         if how.slot != "claim":
             assert reply.following is None
 
-    @precondition(lambda self: self.live_attempts)
+    @precondition(lambda self: self.workable_attempts)
     @rule(which=one_of, hows=st.lists(drawing.settlements, min_size=1, max_size=6), twice=twice)
     def work(self, which: int, hows: list[Any], twice: bool) -> None:
         """Agents work: claim if they must, settle, and go on with what they are handed, or with another."""
         attempt = None
         for how in hows:
-            if attempt is None and self.live_attempts:
-                attempt = pick(self.live_attempts, which)
+            if attempt is None and self.workable_attempts:
+                attempt = pick(self.workable_attempts, which)
             if attempt is None:
                 break
             if attempt.token is None:

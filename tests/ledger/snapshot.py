@@ -30,6 +30,8 @@ _READS: dict[str, tuple[Any, ...]] = {
     "affinity": ("GET",),
     "concurrency": ("SMEMBERS",),
     "held_back": ("ZRANGE", 0, -1, "WITHSCORES"),
+    "children": ("SMEMBERS",),
+    "cascade": ("ZRANGE", 0, -1, "WITHSCORES"),
     "idempotency": ("GET",),
     "task": ("HGETALL",),
     "rollup": ("HGETALL",),
@@ -79,9 +81,14 @@ class Snapshot:
         return self.families["held"].get(agent_id, {})
 
     def is_live(self, execution_id: str, nonce: str) -> bool:
-        """Whether that nonce speaks for a queued or running attempt."""
+        """Whether that nonce speaks for an attempt that is queued, runs or is frozen."""
         record = self.executions.get(execution_id)
-        return record is not None and record.get("nonce") == nonce and record["status"] in ("queued", "running")
+        return record is not None and record.get("nonce") == nonce and has_attempt(record)
+
+
+def has_attempt(record: Record) -> bool:
+    """Whether an attempt of it lives: it is queued, runs or is frozen in place."""
+    return record["status"] in ("queued", "running") or "frozen" in record
 
 
 def _readable(read: tuple[Any, ...], value: Any) -> Any:

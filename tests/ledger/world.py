@@ -19,15 +19,19 @@ from mindswarm_exec.ledger.replies import (
     Existing,
     LostAttempt,
     Offline,
+    ParentOver,
+    ParentUnknown,
     Settled,
     Wake,
 )
+from mindswarm_exec.lifecycle import Status
 from mindswarm_exec.models.options import DemandClass, ExecutionOptions
 from mindswarm_exec.service import sweeps
-from mindswarm_exec.service.submission import option_fields, pinned_class, start_operation
+from mindswarm_exec.service.control import RetryFrom, retrial
+from mindswarm_exec.service.submission import start_operation
 from mindswarm_exec.settings import Settings
 from tests.ledger.model import Model, ModelAgent, ModelAttempt, ModelExecution, Seen
-from tests.ledger.snapshot import Snapshot
+from tests.ledger.snapshot import Record, Snapshot
 
 RETENTION_MS = 600_000
 
@@ -114,8 +118,9 @@ class World:
         idempotency_key: str | None = None,
         task_id: str | None = None,
         twice: bool = False,
+        parent_id: str | None = None,
     ) -> str | None:
-        """Submit; the id that the answer names, or None if a pre-assigned agent is unknown."""
+        """Submit; the id that the answer names, or None if an agent or the parent forbids it."""
         self._ids += 1
         execution_id = f"00000000-0000-7000-8000-{self._ids:012x}"
         operation = start_operation(
@@ -125,17 +130,21 @@ class World:
             options,
             project_id="default",
             task_id=task_id,
+            parent_id=parent_id,
             idempotency_key=idempotency_key,
         )
         self._note_demands(task_type, options)
         known = self.model.idempotency.get(idempotency_key or "")
         reply = self.run(operation)
-        if twice and not isinstance(reply, AgentUnknown):
-            assert self.run(operation) == Existing(known or execution_id)
+        if twice:
+            is_there = isinstance(reply, Accepted | Existing)
+            assert self.run(operation) == (Existing(known or execution_id) if is_there else reply)
         match reply:
             case Accepted():
                 assert known is None
-                self.model.executions[execution_id] = ModelExecution(options, was_forced=options.force_start)
+                known_as = ModelExecution(options, was_forced=options.force_start, parent_id=parent_id)
+                self.model.executions[execution_id] = known_as
+                assert parent_id is None or may_have_children(self.snapshot().executions.get(parent_id))
                 if idempotency_key:
                     self.model.idempotency[idempotency_key] = execution_id
                 return execution_id
@@ -144,6 +153,12 @@ class World:
                 return earlier
             case AgentUnknown():
                 assert options.agent.agent_id not in self.snapshot().agents
+            case ParentUnknown():
+                assert parent_id not in self.snapshot().executions
+            case ParentOver(status):
+                parent = self.snapshot().executions[str(parent_id)]
+                assert not may_have_children(parent)
+                assert status == parent["status"]
         return None
 
     def _note_demands(self, task_type: str, options: ExecutionOptions) -> None:
@@ -151,18 +166,14 @@ class World:
             demand = DemandClass.of(task_type, options.agent, pinned=pinned)
             self.model.demands[demand.class_id] = demand
 
-    def retry_operation(self, execution_id: str, options: ExecutionOptions | None) -> Operation[Any]:
+    def retry_operation(
+        self, execution_id: str, options: ExecutionOptions | None, start_from: RetryFrom = "checkpoint"
+    ) -> Operation[Any]:
         """The retry of an execution, with other options or those it had."""
-        if options is None:
-            return operations.retry(execution_id, new_nonce(), "{}", {})
         record = self.snapshot().executions[execution_id]
-        task_type, task_id = record["task_type"], record.get("task_id")
-        old = option_fields(task_type, self.model.executions[execution_id].options, task_id)
-        fields: dict[str, Any] = dict.fromkeys([*old, "demand"], "")
-        fields |= option_fields(task_type, options, task_id)
-        self._note_demands(task_type, options)
-        pinned = pinned_class(task_type, options)
-        return operations.retry(execution_id, new_nonce(), "{}", fields, pinned=pinned)
+        if options is not None:
+            self._note_demands(record["task_type"], options)
+        return retrial(execution_id, record, options, start_from)
 
     # --- attempts ----------------------------------------------------------------------------------------
 
@@ -255,6 +266,11 @@ class World:
         """The process is gone: what it ran runs no more, except what is still to be settled."""
         waiting = {f"{one.execution_id}.{one.number}" for one in lost}
         self.model.zombies = {z for z in self.model.zombies if z[0] != agent_id or z[1] in waiting}
+
+
+def may_have_children(parent: Record | None) -> bool:
+    """Whether the parent lives, and is not to be cancelled."""
+    return parent is not None and not Status(parent["status"]).is_terminal and parent.get("intent_kind") != "cancel"
 
 
 def without_messages(reply: Any) -> Any:
