@@ -76,6 +76,6 @@ def _introduction(plan: Plan) -> Text:
         (str(plan.root), "bold cyan"),
         f"\n  {count} Python files, three executions each and an overview of all: {plan.executions:,}, "
         f"on {len(AGENTS)} agents."
-        f"\n  On the way the overview is paused on {VICTIM}, {VICTIM} is killed with -9 and its work moves to "
-        "metrics-2,\n  where the overview is resumed from its checkpoint.",
+        f"\n  On the way the overview is paused on {VICTIM}, and {VICTIM} is killed with -9."
+        "\n  What it held goes on on metrics-2, and so does the overview, from its checkpoint.",
     )

@@ -45,7 +45,7 @@ class LiveTable:
     """The board, redrawn in place."""
 
     def __init__(self, console: Console, board: Board, elapsed: Callable[[], float]) -> None:
-        self._board, self._elapsed = board, elapsed
+        self._console, self._board, self._elapsed = console, board, elapsed
         self._live = Live(
             console=console, get_renderable=self._draw, refresh_per_second=FRAMES_PER_SECOND, auto_refresh=False
         )
@@ -65,7 +65,7 @@ class LiveTable:
         self._live.stop()
 
     def _draw(self) -> RenderableType:
-        return draw(self._board, self._elapsed(), self._live.console.height)
+        return draw(self._board, self._elapsed(), self._console.height)
 
 
 class PlainLines:
