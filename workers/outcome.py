@@ -134,6 +134,8 @@ def settlement(
     data: dict[str, JsonValue] = {"attempt": running.attempt, "agent_id": running.agent_id}
     if outcome.result is not None:
         fields["result"] = outcome.result
+        if running.held.failed_attempts:
+            fields["error"] = ""  # of an earlier attempt: it was overcome
     if outcome.failure is not None:
         stored = outcome.failure.model_dump(mode="json", exclude_defaults=True)
         fields["error"] = json.dumps(stored)

@@ -391,3 +391,8 @@ def be_greedy(ctx: SyncExecutionContext, payload: str) -> None:
             time.sleep(FOREVER)
         case _:
             time.sleep(FOREVER)
+
+
+#: The same handlers behind many slots.
+wide = Agent("wide", max_concurrent=20)
+wide.handlers.update(agent.handlers)

@@ -80,6 +80,10 @@ class ControlledSwarm(Swarm):
         """The process that the handler of an attempt began in."""
         return int(self.began(execution_id, attempt)[2])
 
+    def forked(self, execution_id: str) -> list[int]:
+        """The processes that its handler has forked."""
+        return [int(line.split()[1]) for line in self.lines("forked", execution_id)]
+
     def kill_handler(self, execution_id: str) -> None:
         """Kill the process of a process handler, as nobody here would."""
         os.kill(self.pid_of(execution_id), signal.SIGKILL)
@@ -109,6 +113,14 @@ class ControlledSwarm(Swarm):
 
         return self.run(wait())
 
+    def all_of(self, *awaitables: Awaitable[T]) -> list[T]:
+        """Await all of them together; the first error is raised."""
+
+        async def wait() -> list[T]:
+            return await asyncio.gather(*awaitables)
+
+        return self.run(wait())
+
     def released(self, execution_id: str, within_ms: int = 15_000) -> Execution:
         """Wait until no slot is held for it any more, by its receipt."""
 
@@ -127,6 +139,16 @@ class ControlledSwarm(Swarm):
     def lines(self, name: str, execution_id: str) -> list[str]:
         """What handlers wrote about one execution into the file `name`."""
         return [line for line in self.written(name) if execution_id in line]
+
+    def await_lines_of(self, name: str, execution_id: str) -> list[str]:
+        """Wait until handlers have written about one execution into the file `name`."""
+
+        def check() -> list[str]:
+            found = self.lines(name, execution_id)
+            assert found, f"nothing of {execution_id} in {name}"
+            return found
+
+        return eventually(check, 10_000)
 
 
 def passes(seconds: float) -> None:
