@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from mindswarm_exec.identifiers import new_nonce
 from mindswarm_exec.ledger import operations
 from mindswarm_exec.ledger.operations import Settlement
-from mindswarm_exec.ledger.replies import Done, Expired, Fenced, Offline, Settled
+from mindswarm_exec.ledger.replies import Expired, Fenced, Settled
 from mindswarm_exec.lifecycle import (
     CANCELLED,
     COMPLETE,
@@ -19,37 +18,11 @@ from mindswarm_exec.lifecycle import (
     QUEUED,
     TIME_OUT,
     TIMED_OUT,
-    Status,
 )
-from mindswarm_exec.models.options import ExecutionOptions
-from mindswarm_exec.service.sweeps import settle_lost, step_for, sweep
+from mindswarm_exec.service.sweeps import step_for, sweep
+from tests.ledger.driving import control, lose_agent, status, submitted
 from tests.ledger.model import ModelAttempt
 from tests.ledger.world import RETENTION_MS, World
-
-
-def submitted(world: World, **options: object) -> str:
-    execution_id = world.submit("t", ExecutionOptions.model_validate(options))
-    assert execution_id is not None
-    return execution_id
-
-
-def status(world: World, execution_id: str) -> Status:
-    return world.snapshot().status_of(execution_id)
-
-
-def control(world: World, verb: str, execution_id: str) -> None:
-    request = new_nonce()
-    match verb:
-        case "pause":
-            operation = operations.pause(execution_id, request, "", "{}")
-        case "resume":
-            operation = operations.resume(execution_id, request, "{}", {})
-        case "retry":
-            operation = operations.retry(execution_id, request, "{}", {})
-        case _:
-            error = '{"kind":"cancelled_by"}'
-            operation = operations.cancel(execution_id, request, "", force=verb == "force", error=error, data="{}")
-    assert isinstance(world.run(operation), Done)
 
 
 def following(world: World, reply: object) -> ModelAttempt:
@@ -161,13 +134,6 @@ def test_a_cancel_asked_of_a_lost_attempt_is_obeyed_when_it_is_released(world: W
     record = world.snapshot().executions[attempt.execution_id]
     assert (record["status"], record["error"]) == (CANCELLED, '{"kind":"cancelled_by"}')
     assert "intent_acknowledged_at_ms" in record
-
-
-def lose_agent(world: World) -> None:
-    world.advance(16)
-    reply = world.expire_lease("ant")
-    assert isinstance(reply, Offline)
-    settle_lost(world.ledger, "ant", reply.lost, "it is gone")
 
 
 # --- slots whose code still runs -----------------------------------------------------------------------------
