@@ -13,13 +13,20 @@ log = logging.getLogger(__name__)
 MOST_ROUNDS = 100
 
 
-def roll_up(ledger: SyncLedger) -> None:
-    """Count what ended since the last tick. Idempotent: whoever else does the same meanwhile counts other events."""
-    lost = 0
-    for _ in range(MOST_ROUNDS):
-        rolled = ledger.run(roll_up_some(ledger.settings))
-        lost = rolled.lost
-        if not rolled.behind:
-            break
-    if lost:
-        log.info("events were trimmed before they were rolled up", extra={"action": "roll_up", "lost": lost})
+class Roller:
+    """Counts what ended since the last tick. Whoever else does the same meanwhile counts other events."""
+
+    def __init__(self, ledger: SyncLedger) -> None:
+        self._ledger = ledger
+        self._lost_before: int | None = None
+
+    def roll_up(self) -> None:
+        """Count all that is there, up to a bound; say once if events were lost."""
+        for _ in range(MOST_ROUNDS):
+            rolled = self._ledger.run(roll_up_some(self._ledger.settings))
+            if self._lost_before is not None and rolled.lost > self._lost_before:
+                lost = rolled.lost - self._lost_before
+                log.warning("events were trimmed before they were counted", extra={"action": "roll_up", "lost": lost})
+            self._lost_before = rolled.lost
+            if not rolled.behind:
+                return

@@ -39,7 +39,7 @@ from mindswarm_exec.models.records import Execution
 from mindswarm_exec.models.validation import invalid_request
 from mindswarm_exec.service.executions import ExecutionService
 from mindswarm_exec.settings import Settings
-from scheduler.rollups import roll_up
+from scheduler.rollups import Roller
 from scheduler.sweeps import Sweeper
 from workers.consumer import end_within, harden
 
@@ -133,7 +133,7 @@ class DispatcherProcess:
         self.app.task(sweeper.sweep, name=SWEEP_TASK, ignore_result=True, send_events=False)
         self.app.task(sweeper.match_waiting, name=MATCH_TASK, ignore_result=True, send_events=False)
         self.app.task(sweeper.forget, name=FORGET_TASK, ignore_result=True, send_events=False)
-        self.app.task(lambda: roll_up(ledger), name=ROLL_UP_TASK, ignore_result=True, send_events=False)
+        self.app.task(Roller(ledger).roll_up, name=ROLL_UP_TASK, ignore_result=True, send_events=False)
         signals.worker_shutting_down.connect(lambda **_: end_within(STOP_SECONDS), weak=False)
         self.app.steps["worker"].add(_guard(sweeper, settings.sweep_seconds))
 

@@ -28,7 +28,7 @@ from mindswarm_exec.service.histogram import ERROR_BOUND, bucket_of
 from mindswarm_exec.service.records import history_entries
 from mindswarm_exec.service.rollups import PERIODS_MS, WINDOWS, covering, groups_of
 from mindswarm_exec.service.spans import spans_of
-from scheduler.rollups import roll_up
+from scheduler.rollups import Roller
 from tests.eventually import eventually
 from tests.ledger.world import RETENTION_MS, World
 
@@ -227,7 +227,7 @@ def test_a_backlog_is_rolled_up_by_one_tick(world: World) -> None:
     world.open_agent()
     for _ in range(20):
         ended(world)
-    roll_up(world.ledger)
+    Roller(world.ledger).roll_up()
     assert groups(world, "project")["default"].count == 20
 
 
