@@ -21,7 +21,7 @@ from mindswarm_exec.models.records import AgentRecord
 FRAMES_PER_SECOND = 5
 #: Seconds between two plain lines.
 PLAIN_SECONDS = 2.0
-BAR, DEPTH_BAR = 48, 30
+BAR, DEPTH_BAR = 40, 30
 #: Rows of the picture with everything in it.
 FULL_ROWS = 27
 
@@ -123,7 +123,7 @@ def summary(board: Board, elapsed: float) -> Text:
 
 
 def _progress(board: Board, elapsed: float) -> Text:
-    line = Text("  ")
+    line = Text("  ", no_wrap=True, overflow="ellipsis")
     line.append_text(cells.track(board.fraction, BAR, "green")).append(f" {board.fraction:4.0%}", style="bold")
     line.append(f"   {board.ended:,} of {board.total:,} executions   {elapsed:.0f} s", style="dim")
     if board.submitted < board.total:
@@ -134,13 +134,13 @@ def _progress(board: Board, elapsed: float) -> Text:
 def _overview(board: Board) -> Text:
     """How far the overview is, and what is happening to it."""
     watch, state = board.overview, board.overview_state
-    line = Text("  ")
+    line = Text("  ", no_wrap=True, overflow="ellipsis")
     line.append_text(cells.track(watch.fraction, BAR, "magenta")).append(f" {watch.fraction:4.0%}   ")
     line.append("overview  ", style="dim")
     if state is not None:
         line.append_text(cells.status(state))
     if state is Status.PAUSED and watch.paused is not None:
-        line.append(f"   checkpoint at {file_of(watch.paused)}", style="magenta")
+        line.append(f" at {file_of(watch.paused)}", style="magenta")
     elif watch.agent_id:
         line.append(f"   {'on' if state is Status.RUNNING else 'last on'} {watch.agent_id}", style="dim")
     return line

@@ -81,7 +81,8 @@ def _objections_to(execution: Execution, history: Sequence[HistoryEntry]) -> lis
     told = []
     name = execution.execution_id
     if execution.status != "completed":
-        told.append(f"{name} is {execution.status.value}, not completed")
+        why = f": {execution.error.type} {execution.error.message}" if execution.error else ""
+        told.append(f"{name} ({subject(execution)}) is {execution.status.value}, not completed{why}")
     completions = sum(entry.event_type == COMPLETED for entry in history)
     if completions != 1:
         told.append(f"{name} has {completions} completed events, not 1")

@@ -35,7 +35,7 @@ def picture(rows: int) -> str:
 
 
 def test_a_paused_overview_shows_the_checkpoint_it_stands_at() -> None:
-    assert "25%   overview  ‖ paused   checkpoint at file 140 of 600" in picture(40)
+    assert "25%   overview  ‖ paused at file 140 of 600" in picture(40)
 
 
 @pytest.mark.parametrize("rows", [24, FULL_ROWS - 1, FULL_ROWS, 50])

@@ -122,7 +122,12 @@ def test_nothing_speaks_against_executions_that_completed_once() -> None:
 @pytest.mark.parametrize(
     ("given", "types", "words"),
     [
-        ({"status": Status.FAILED}, ("created", "failed"), "is failed, not completed"),
+        ({"status": Status.FAILED}, ("created", "failed"), "(a.py) is failed, not completed"),
+        (
+            {"status": Status.FAILED, "error": {"kind": "handler_error", "type": "OSError", "message": "disk full"}},
+            ("created", "failed"),
+            "is failed, not completed: OSError disk full",
+        ),
         ({}, ("created", "completed", "completed"), "2 completed events"),
         ({}, (), "0 completed events"),
         ({"attempt": 2}, ("created", "completed"), "2 attempts, of which 0 were given up"),
