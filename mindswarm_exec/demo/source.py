@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import io
+import threading
 import tokenize
 from collections import Counter
 from dataclasses import dataclass
@@ -56,6 +57,11 @@ def read_source(path: Path, shown_as: str | None = None) -> Source:
     return parse_source(data, name)
 
 
+#: One file at a time: early versions of CPython 3.11 count the depth of a tree over all threads together, and fail
+#: where two meet (python/cpython#106905).
+_PARSING = threading.Lock()
+
+
 def parse_source(data: bytes, path: str) -> Source:
     """Decode and parse the bytes of a file named `path`."""
     if len(data) > MAX_SOURCE_BYTES:
@@ -67,7 +73,8 @@ def parse_source(data: bytes, path: str) -> Source:
     except (SyntaxError, UnicodeDecodeError, LookupError) as error:
         return Source(path, problem=f"cannot be decoded: {error}")
     try:
-        return Source(path, text, ast.parse(text, filename=path))
+        with _PARSING:
+            return Source(path, text, ast.parse(text, filename=path))
     except SyntaxError as error:
         return Source(path, text, problem=f"syntax error in line {error.lineno}: {error.msg}")
     except ValueError as error:  # NUL bytes, before Python 3.12
