@@ -24,7 +24,8 @@ from mindswarm_exec.api.method_table import document_of, method_table
 from mindswarm_exec.cli import exits
 from mindswarm_exec.ledger import keys
 from mindswarm_exec.lifecycle import MOVES, NEWS_EVENTS, TASK_STATUS, WATCHED, Move, Status
-from mindswarm_exec.models import options
+from mindswarm_exec.models import explanations, options
+from mindswarm_exec.models.records import WAITING_KINDS
 from mindswarm_exec.selection import Score
 from mindswarm_exec.settings import PREFIX, Settings
 
@@ -130,6 +131,36 @@ def score_terms() -> str:
     return _table(("term", "worth", "setting"), rows)
 
 
+#: By cause: what it means, and what ends it.
+_CAUSES = {
+    "no_such_task_type": ("no registered agent implements the task type", "an agent that does registers"),
+    "no_suitable_agent": (
+        "those that implement it lack a capability, miss a constraint, are excluded or are not the one asked for",
+        "an agent that meets all of it registers",
+    ),
+    "agents_offline": (
+        "all suitable agents are offline, draining, or have registered and not opened yet",
+        "one of them registers again, or opens",
+    ),
+    "agents_asleep": ("suitable agents sleep, and none is awake", "the one that was woken opens; or `agent-wake`"),
+    "agents_busy": ("every slot of the suitable agents that are awake is taken", "one of them settles an attempt"),
+    "success_rate": ("no suitable agent reaches `min_success_rate`", "the rate of one of them rises"),
+    "concurrency_key": ("others hold all permits of its key, or go first", "one of the holders ends or pauses"),
+    "start_at": ("it was asked not to start yet", "the time comes"),
+    "retry_delay": ("an attempt failed, or its handler asked for later", "the delay is over"),
+    "paused": ("somebody paused it", "`resume`"),
+    "input_required": ("its handler asked a question", "`provideInput` with an answer"),
+    "budget": ("a budget of its own or of a parent is spent", "`resume` with a larger one"),
+}
+
+
+def waiting_kinds() -> str:
+    """Every cause for which an execution may wait."""
+    words = {"never": "never as things are", "not_now": "not now", "on_purpose": "held on purpose"}
+    rows = [(f"`{cause}`", words[kind], *_CAUSES[cause]) for cause, kind in WAITING_KINDS.items()]
+    return _table(("cause", "kind", "means", "is ended by"), rows)
+
+
 # --- settings, errors, exit codes ------------------------------------------------------------------------
 
 
@@ -211,6 +242,7 @@ WRITTEN = (
     options.ResourceLimits,
     options.AgentSelectionCriteria,
     options.Constraint,
+    explanations.AgentSketch,
 )
 #: Schemas that are said in a word.
 WORDS = {"Status": "state", "JsonValue": "any JSON"}
@@ -354,6 +386,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "settings": settings,
     "state_diagram": state_diagram,
     "task_statuses": task_statuses,
+    "waiting_kinds": waiting_kinds,
 }
 
 

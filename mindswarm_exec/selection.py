@@ -51,6 +51,11 @@ class Score:
     def total(self) -> float:
         return self.idle + self.free_slots + self.success + self.affinity
 
+    @property
+    def hundredths(self) -> int:
+        """The total as it is compared: in whole hundredths of a point."""
+        return int(min(self.total, MOST_POINTS) * 100 + 0.5)
+
 
 def unmet(demand: DemandClass, agent: Candidate) -> str | None:
     """The first thing that keeps `agent`, as registered, from ever serving `demand`; None if nothing does."""
@@ -149,7 +154,8 @@ def choose(
     """The agent that takes the work now, or None if no suitable one is free.
 
     The preferred agent if it is suitable and free; else the highest score, to a hundredth of a point; ties go
-    to the agent longest unused. A pre-assigned agent is part of the demand: then no other one is suitable.
+    to the agent longest unused, and among those never used to the last by name. A pre-assigned agent is part of
+    the demand: then no other one is suitable.
     `last_agent_id` is the agent that last ran this affinity key.
     """
     free = [agent for agent in agents if suits(demand, agent) and is_free(demand, agent)]
@@ -157,9 +163,11 @@ def choose(
         if agent.agent_id == criteria.preferred_agent_id:
             return agent
 
-    def rank(agent: Candidate) -> tuple[int, int]:
-        points = score(agent, demand.task_type, has_affinity=agent.agent_id == last_agent_id, settings=settings)
-        return int(min(points.total, MOST_POINTS) * 100 + 0.5), -agent.last_used
+    def rank(agent: Candidate) -> tuple[int, int, bool, str]:
+        points = score(agent, demand.task_type, has_affinity=False, settings=settings).hundredths
+        is_last = agent.agent_id == last_agent_id
+        bonus = round(settings.affinity_bonus * 100) if is_last else 0
+        return points + bonus, -agent.last_used, not is_last, agent.agent_id
 
     return max(free, key=rank, default=None)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from mindswarm_exec.api import params
 from mindswarm_exec.api.caller import Caller
@@ -18,6 +18,7 @@ from mindswarm_exec.errors import (
     UnknownExecution,
     UnknownTask,
 )
+from mindswarm_exec.models.explanations import Explanation, SimulateRequest, Simulation
 from mindswarm_exec.models.options import StartRequest
 from mindswarm_exec.models.records import (
     BulkOutcome,
@@ -32,6 +33,8 @@ from mindswarm_exec.service.executions import UNCHANGED
 
 if TYPE_CHECKING:
     from mindswarm_exec.service import Services
+
+S = TypeVar("S", bound=StartRequest)
 
 _LOOK = (UnknownExecution, LedgerUnavailable)
 _MOVE = (*_LOOK, MoveRefused)
@@ -77,6 +80,10 @@ class ExecutionMethods:
                    (*_LIST, UnknownAgent)),
             Method(name("get"), params.OneExecution, Execution, self.get,
                    "The execution as it is now.", _LOOK),
+            Method(name("explain"), params.OneExecution, Explanation, self.explain,
+                   "Why an execution waits, as one of a closed list of causes; or why it runs where it does.", _LOOK),
+            Method(name("simulate"), SimulateRequest, Simulation, self.simulate,
+                   "What `start` would do now, perhaps with one more agent. Nothing is written.", _SUBMIT[:-1]),
             Method(name("list"), params.ExecutionFilter, ExecutionPage, self.list,
                    "Executions that match, newest first.", _LIST),
             Method(name("getMetrics"), params.GetMetrics, ExecutionMetrics | MetricWindow, self.get_metrics,
@@ -132,6 +139,15 @@ class ExecutionMethods:
             raise UnknownExecution.of(asked.execution_id)
         return execution
 
+    async def explain(self, caller: Caller, asked: params.OneExecution) -> Explanation:
+        await self._must_open(caller, asked.execution_id)
+        return await self._executions.explain(asked.execution_id, caller.opens)
+
+    async def simulate(self, caller: Caller, request: SimulateRequest) -> Simulation:
+        if caller.projects is not None:
+            request = await self._within_projects(caller, request)
+        return await self._executions.simulate(request, caller.opens)
+
     async def list(self, caller: Caller, asked: params.ExecutionFilter) -> ExecutionPage:
         project_id = caller.project_for(asked.project_id, "mindswarm.execution.list")
         return await self._executions.list(
@@ -184,7 +200,7 @@ class ExecutionMethods:
         if not caller.is_admin:
             await self.get(caller, params.OneExecution(execution_id=execution_id))
 
-    async def _within_projects(self, caller: Caller, request: StartRequest) -> StartRequest:
+    async def _within_projects(self, caller: Caller, request: S) -> S:
         """The request, in the caller's only project if it names none; task and parent must lie in open ones too."""
         if request.task_id is not None and not caller.opens((await self._tasks.get(request.task_id)).project_id):
             raise UnknownTask.of(request.task_id)

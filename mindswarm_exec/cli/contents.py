@@ -39,6 +39,7 @@ SECTIONS: dict[str, tuple[Row, ...]] = {
         Row("list", "looking:list_executions", "List executions, the newest first."),
         Row("history", "looking:history", "Show the record of an execution, or of those that match."),
         Row("explain", "looking:explain", "Say why an execution runs where it does, or why it waits."),
+        Row("simulate", "simulating:simulate", "Say what start would do now, perhaps with one more agent."),
         Row("queue", "looking:queue", "Show what waits, and who could take it."),
         Row("agents", "looking:agents", "List the agents."),
         Row("metrics", "looking:metrics", "Show measured times of an execution, or of all in a window."),

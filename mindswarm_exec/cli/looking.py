@@ -17,6 +17,7 @@ from mindswarm_exec.cli.execution_sheet import sheet
 from mindswarm_exec.cli.remote import Remote, read_as, remote
 from mindswarm_exec.errors import InvalidRequest
 from mindswarm_exec.models import records
+from mindswarm_exec.models.explanations import Explanation
 
 
 def _pages(command: Any) -> Any:
@@ -64,10 +65,9 @@ def history(remote: Remote, execution_id: str | None, **filters: Any) -> None:
 @click.argument("execution_id")
 @remote
 def explain(remote: Remote, execution_id: str) -> None:
-    """Say why an execution runs where it does, or why it waits."""
-    value = remote.call("execution.get", execution_id=execution_id)
-    told = {name: value.get(name) for name in ("execution_id", "status", "agent_id", "waiting_for", "decision")}
-    remote.screen.document(told, lambda: explanation(read_as(records.Execution, value)))
+    """Say why an execution runs where it does, or why it waits; and how every agent stands to it now."""
+    value = remote.call("execution.explain", execution_id=execution_id)
+    remote.screen.document(value, lambda: explanation(read_as(Explanation, value)))
 
 
 @click.command()

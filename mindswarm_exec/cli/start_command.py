@@ -35,31 +35,49 @@ _CRITERIA_FIELDS: dict[str, Callable[[Any], Any]] = {
 }
 
 
+_ARGUMENTS = (
+    click.argument("task_type"),
+    click.argument("payload", required=False, metavar="[PAYLOAD_JSON | @FILE | -]"),
+    click.option("--priority", metavar="0-9|NAME", help="9 is the most urgent; or low, normal, high, critical."),
+    click.option(
+        "--timeout", "timeout_seconds", metavar="TIME", help="Bound on one attempt: seconds, or 90s, 15m, 2h."
+    ),
+    click.option("--queue-timeout", "queue_timeout_seconds", metavar="TIME", help="Bound on waiting for an agent."),
+    click.option("--stall-timeout", "stall_timeout_seconds", metavar="TIME", help="Bound on the handler's silence."),
+    click.option("--start-at", metavar="WHEN", help="Not before: RFC 3339, or a delay such as 10m."),
+    click.option(
+        "--max-attempts", type=click.IntRange(1, 1000), help="Try again on failure, up to this many in all."
+    ),
+    click.option("--tag", "tags", multiple=True, metavar="TAG", help="May be repeated."),
+    click.option("--agent", "agent_id", metavar="NAME", help="On this agent if it can do the work, else on any."),
+    click.option("--prefer", "preferred_agent_id", metavar="NAME", help="On this agent if it is free."),
+    click.option("--require", "required_capabilities", multiple=True, metavar="CAPABILITY", help="May be repeated."),
+    click.option("--where", "constraints", multiple=True, metavar="CONDITION", help="On a label: 'gpu_mb>=16000'."),
+    click.option("--exclude", "excluded_agents", multiple=True, metavar="NAME", help="Not on this agent."),
+    click.option("--affinity", "affinity_key", metavar="KEY", help="Rather where this key last ran."),
+    click.option("--concurrency-key", metavar="KEY", help="Share a limit with executions of the same key."),
+    click.option("--concurrency-limit", type=click.IntRange(1), help="How many of the key at a time; default 1."),
+    click.option("--no-parallel", is_flag=True, help="One execution of its task at a time."),
+    click.option("--force-start", is_flag=True, help="May exceed the agent's slots."),
+    click.option("--project", "project_id", metavar="NAME", help="Default: default."),
+    click.option("--task-id", metavar="ID", help="The task that it belongs to."),
+    click.option(
+        "--parent", "parent_id", metavar="ID", help="The execution that it is part of, and is cancelled with."
+    ),
+    click.option("--idempotency-key", metavar="KEY", help="The same key is the same execution, however often sent."),
+    click.option("--options", "more", metavar="JSON", help="Further ExecutionOptions."),
+)
+
+
+def submission(command: Any) -> Any:
+    """Give a command the arguments that name a submission."""
+    for argument in reversed(_ARGUMENTS):
+        command = argument(command)
+    return command
+
+
 @click.command()
-@click.argument("task_type")
-@click.argument("payload", required=False, metavar="[PAYLOAD_JSON | @FILE | -]")
-@click.option("--priority", metavar="0-9|NAME", help="9 is the most urgent; or low, normal, high, critical.")
-@click.option("--timeout", "timeout_seconds", metavar="TIME", help="Bound on one attempt: seconds, or 90s, 15m, 2h.")
-@click.option("--queue-timeout", "queue_timeout_seconds", metavar="TIME", help="Bound on waiting for an agent.")
-@click.option("--stall-timeout", "stall_timeout_seconds", metavar="TIME", help="Bound on the handler's silence.")
-@click.option("--start-at", metavar="WHEN", help="Not before: RFC 3339, or a delay such as 10m.")
-@click.option("--max-attempts", type=click.IntRange(1, 1000), help="Try again on failure, up to this many in all.")
-@click.option("--tag", "tags", multiple=True, metavar="TAG", help="May be repeated.")
-@click.option("--agent", "agent_id", metavar="NAME", help="On this agent if it can do the work, else on any.")
-@click.option("--prefer", "preferred_agent_id", metavar="NAME", help="On this agent if it is free.")
-@click.option("--require", "required_capabilities", multiple=True, metavar="CAPABILITY", help="May be repeated.")
-@click.option("--where", "constraints", multiple=True, metavar="CONDITION", help="On a label: 'gpu_mb>=16000'.")
-@click.option("--exclude", "excluded_agents", multiple=True, metavar="NAME", help="Not on this agent.")
-@click.option("--affinity", "affinity_key", metavar="KEY", help="Rather where this key last ran.")
-@click.option("--concurrency-key", metavar="KEY", help="Share a limit with executions of the same key.")
-@click.option("--concurrency-limit", type=click.IntRange(1), help="How many of the key at a time; default 1.")
-@click.option("--no-parallel", is_flag=True, help="One execution of its task at a time.")
-@click.option("--force-start", is_flag=True, help="May exceed the agent's slots.")
-@click.option("--project", "project_id", metavar="NAME", help="Default: default.")
-@click.option("--task-id", metavar="ID", help="The task that it belongs to.")
-@click.option("--parent", "parent_id", metavar="ID", help="The execution that it is part of, and is cancelled with.")
-@click.option("--idempotency-key", metavar="KEY", help="The same key is the same execution, however often sent.")
-@click.option("--options", "more", metavar="JSON", help="Further ExecutionOptions.")
+@submission
 @click.option("--watch", is_flag=True, help="Follow it to its end; exit code 1 unless it completes.")
 @remote
 def start(remote: Remote, task_type: str, payload: str | None, watch: bool, **given: Any) -> int | None:

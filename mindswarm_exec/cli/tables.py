@@ -23,6 +23,7 @@ from mindswarm_exec.models.records import (
 
 #: Columns of terminal below which the less telling columns of a listing are left out.
 WIDE = 132
+BOX = box.SIMPLE_HEAD
 #: Cells of a progress bar inside a table.
 BAR = 10
 
@@ -197,7 +198,7 @@ def _counted(counts: dict[str, int], styled: Any) -> Text:
 
 
 def _table(*names: str) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold dim")
+    table = Table(box=BOX, show_edge=False, pad_edge=False, header_style="bold dim")
     for name in names:
         table.add_column(name)
     return table

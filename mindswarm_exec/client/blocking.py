@@ -22,6 +22,7 @@ from mindswarm_exec.client.wire import Call, address_of, any_call
 from mindswarm_exec.errors import MindSwarmError
 from mindswarm_exec.lifecycle import Status
 from mindswarm_exec.models.events import EventPage, Gap, TaskPage
+from mindswarm_exec.models.explanations import Explanation, Simulation
 from mindswarm_exec.models.records import (
     AgentRecord,
     BulkOutcome,
@@ -84,6 +85,10 @@ class ExecutionHandle:
 
     def retry(self, options: Options | None = None, start_from: StartFrom | None = None) -> Execution:
         return self._client.retry(self.execution_id, options, start_from)
+
+    def explain(self) -> Explanation:
+        """Why it waits, or why it runs where it does."""
+        return self._client.explain(self.execution_id)
 
 
 class ExecutionClient:
@@ -153,6 +158,24 @@ class ExecutionClient:
                 handles.append(ExecutionHandle(self, answer.execution_id))
         return handles
 
+    def simulate(
+        self,
+        task_type: str | None = None,
+        payload: Any = None,
+        *,
+        with_agent: verbs.Sketch | None = None,
+        project_id: str | None = None,
+        task_id: str | None = None,
+        parent_id: str | None = None,
+        idempotency_key: str | None = None,
+        options: Options | None = None,
+        **more_options: Any,
+    ) -> Simulation:
+        """What `start` would do now with the same arguments, perhaps with one more agent. Nothing is written."""
+        keys = {"project_id": project_id, "task_id": task_id, "parent_id": parent_id}
+        keys["idempotency_key"] = idempotency_key
+        return self._make(verbs.simulate(task_type, payload, with_agent, options, more_options, **keys))
+
     def handle(self, execution_id: str) -> ExecutionHandle:
         """A handle on an execution that was started elsewhere."""
         return ExecutionHandle(self, execution_id)
@@ -204,6 +227,10 @@ class ExecutionClient:
 
     def get(self, execution_id: str) -> Execution:
         return self._make(verbs.get(execution_id))
+
+    def explain(self, execution_id: str) -> Explanation:
+        """Why it waits, as one of a closed list of causes; or why it runs where it does."""
+        return self._make(verbs.explain(execution_id))
 
     def list(self, **filters: Any) -> ExecutionPage:
         return self._make(verbs.list_executions(**filters))

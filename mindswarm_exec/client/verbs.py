@@ -8,6 +8,7 @@ from typing import Any, Final, Literal
 
 from mindswarm_exec.client.wire import START, Call, any_call, as_record
 from mindswarm_exec.models.events import EventPage, TaskPage
+from mindswarm_exec.models.explanations import AgentSketch, Explanation, Simulation
 from mindswarm_exec.models.options import ExecutionOptions
 from mindswarm_exec.models.records import (
     AgentRecord,
@@ -23,6 +24,7 @@ from mindswarm_exec.models.records import (
 
 Options = ExecutionOptions | Mapping[str, Any]
 StartFrom = Literal["checkpoint", "start"]
+Sketch = AgentSketch | Mapping[str, Any]
 
 
 #: Submissions in one request.
@@ -97,6 +99,24 @@ def retry_many(
 
 def get(execution_id: str) -> Call[Execution]:
     return _execution_call("get", execution_id)
+
+
+def explain(execution_id: str) -> Call[Explanation]:
+    return Call("mindswarm.execution.explain", {"execution_id": execution_id}, as_record(Explanation))
+
+
+def simulate(
+    task_type: str | None,
+    payload: Any,
+    with_agent: Sketch | None,
+    options: Options | None,
+    more_options: Mapping[str, Any],
+    **params: Any,
+) -> Call[Simulation]:
+    """The params of `start`, and perhaps one more agent."""
+    named = start(task_type, payload, params.pop("task_id", None), options, more_options, **params).params
+    asked = {name: value for name, value in named.items() if name != "idempotency_key" or name in given(**params)}
+    return Call("mindswarm.execution.simulate", {**asked, **given(with_agent=with_agent)}, as_record(Simulation))
 
 
 def list_executions(**filters: Any) -> Call[ExecutionPage]:

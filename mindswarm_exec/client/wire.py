@@ -70,7 +70,8 @@ class Call(Generic[T]):
     def is_repeatable(self) -> bool:
         """Whether carrying it out twice is the same as once, so that it may be sent again after a lost reply."""
         verb = self.method.rpartition(".")[2]
-        return verb.startswith(("get", "list")) or self.method == "rpc.discover" or "idempotency_key" in self.params
+        looks = verb.startswith(("get", "list")) or verb in ("explain", "simulate", "discover")
+        return looks or "idempotency_key" in self.params
 
 
 def any_call(method: str, params: Mapping[str, Any]) -> Call[Any]:

@@ -33,6 +33,7 @@ from mindswarm_exec.ledger.replies import (
     Wake,
 )
 from mindswarm_exec.lifecycle import COMPLETED, Status
+from mindswarm_exec.models.explanations import Explanation
 from mindswarm_exec.models.options import ExecutionOptions
 from mindswarm_exec.models.records import Event, Execution
 from mindswarm_exec.service.control import UNCHANGED, Publisher, RetryFrom
@@ -88,6 +89,10 @@ class DirectHandle:
 
     def retry(self, options: Options | None = None, start_from: RetryFrom | None = None) -> Execution:
         return self._client.retry(self.execution_id, options, start_from)
+
+    def explain(self) -> Explanation:
+        """Why it waits, or why it runs where it does."""
+        return self._client.explain(self.execution_id)
 
 
 class DirectClient(ServiceVerbs):

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
+from mindswarm_exec.models.explanations import SimulateRequest
 from mindswarm_exec.models.options import DEFAULT_OPTIONS, Budgets, ExecutionOptions
 from mindswarm_exec.models.validation import invalid_request
 from mindswarm_exec.service.bulk import Criteria
@@ -39,6 +40,15 @@ def options_of(given: Options | None, more: Mapping[str, Any]) -> ExecutionOptio
         return ExecutionOptions.model_validate({**base, **more})
     except ValidationError as error:
         raise invalid_request(error, "options", ExecutionOptions) from None
+
+
+def simulation_of(options: ExecutionOptions, named: Mapping[str, Any]) -> SimulateRequest:
+    """The submission that is thought of, and perhaps the agent. What is None is left to the task or the defaults."""
+    given = {name: value for name, value in named.items() if value is not None}
+    try:
+        return SimulateRequest.model_validate({**given, "options": options})
+    except ValidationError as error:
+        raise invalid_request(error, "simulate") from None
 
 
 def budgets_of(meters: Mapping[str, float] | None) -> dict[str, float]:

@@ -7,9 +7,12 @@ import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
-from mindswarm_exec.direct.requests import Options, budgets_of, criteria_of, retry_params
+from pydantic import JsonValue
+
+from mindswarm_exec.direct.requests import Options, budgets_of, criteria_of, options_of, retry_params, simulation_of
 from mindswarm_exec.lifecycle import Status
 from mindswarm_exec.models.events import EventFilter, EventPage, Gap, TaskPage
+from mindswarm_exec.models.explanations import AgentSketch, Explanation, Simulation
 from mindswarm_exec.models.records import (
     AgentRecord,
     BulkOutcome,
@@ -71,10 +74,15 @@ class ServiceThread:
         with self._lock:
             if self._loop is None or self._services is None:
                 self._loop = asyncio.new_event_loop()
-                threading.Thread(target=self._loop.run_forever, name="direct-client", daemon=True).start()
+                threading.Thread(target=_run, args=(self._loop,), name="direct-client", daemon=True).start()
                 opening = _awaited(self._context.__aenter__())
                 self._services = asyncio.run_coroutine_threadsafe(opening, self._loop).result()
             return self._loop, self._services
+
+
+def _run(loop: asyncio.AbstractEventLoop) -> None:
+    loop.run_forever()
+    loop.close()
 
 
 def _stop(loop: asyncio.AbstractEventLoop) -> None:
@@ -95,6 +103,30 @@ class ServiceVerbs:
 
     def get(self, execution_id: str) -> Execution:
         return self._thread.call(lambda on: on.executions.get(execution_id))
+
+    def explain(self, execution_id: str) -> Explanation:
+        """Why it waits, as one of a closed list of causes; or why it runs where it does."""
+        return self._thread.call(lambda on: on.executions.explain(execution_id))
+
+    def simulate(
+        self,
+        task_type: str | None = None,
+        payload: JsonValue = None,
+        *,
+        with_agent: AgentSketch | Mapping[str, Any] | None = None,
+        options: Options | None = None,
+        project_id: str | None = None,
+        task_id: str | None = None,
+        parent_id: str | None = None,
+        idempotency_key: str | None = None,
+        **more_options: Any,
+    ) -> Simulation:
+        """What `start` would do now with the same arguments, perhaps with one more agent. Nothing is written."""
+        named: dict[str, Any] = {"project_id": project_id, "task_id": task_id, "parent_id": parent_id}
+        named |= {"with_agent": with_agent}
+        named |= {"task_type": task_type, "payload": payload, "idempotency_key": idempotency_key}
+        request = simulation_of(options_of(options, more_options), named)
+        return self._thread.call(lambda on: on.executions.simulate(request))
 
     def list(self, **filters: Any) -> ExecutionPage:
         return self._thread.call(lambda on: on.executions.list(**filters))

@@ -145,7 +145,7 @@ MOST_AGENTS_SEEN = 500
 
 def look(execution_id: str, most_agents: int = MOST_AGENTS_SEEN) -> Operation[Look | None]:
     """Look at where an execution stands, and at who could serve it."""
-    return _script("look", read_look, execution_id, "", "", "", "", 0, most_agents)
+    return _script("look", read_look, execution_id, "", "", "", "", 0, most_agents, 0)
 
 
 def look_for(
@@ -156,9 +156,13 @@ def look_for(
     affinity_key: str,
     head_start_ms: int,
     most_agents: int = MOST_AGENTS_SEEN,
+    most_waiting: int = 0,
 ) -> Operation[Look | None]:
-    """Look at where a submission would go. `head_start_ms` is how far its priority lets it overtake."""
-    args = ("", class_id, project_id, concurrency_key, affinity_key, head_start_ms, most_agents)
+    """Look at where a submission would go. `head_start_ms` is how far its priority lets it overtake.
+
+    `most_waiting` of each lane are named, for whoever asks what one more agent would take first.
+    """
+    args = ("", class_id, project_id, concurrency_key, affinity_key, head_start_ms, most_agents, most_waiting)
     return _script("look", read_look, *args)
 
 

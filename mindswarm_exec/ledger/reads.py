@@ -76,6 +76,12 @@ def _scored(reply: Any) -> list[tuple[str, float]]:
     return [(reply[i], float(reply[i + 1])) for i in range(0, len(reply), 2)]
 
 
+def idempotent(project_id: str, idempotency_key: str) -> Operation[str | None]:
+    """The execution that an idempotency key stands for, if it was used."""
+    step = ("GET", Key("idempotency", f"{project_id} {idempotency_key}"))
+    return Operation((step,), lambda replies: replies[0])
+
+
 # --- agents ----------------------------------------------------------------------------------------------
 
 

@@ -39,7 +39,9 @@ class LanePosition(WireModel):
 
     ahead: int = Field(description="executions that go first; 0: it is the next one")
     length: int
-    just_ahead: tuple[str, ...] = Field((), description="ids of up to five of those, nearest last")
+    just_ahead: tuple[str | None, ...] = Field(
+        (), description="ids of up to five of those, nearest last; null: of a project that is closed to the caller"
+    )
 
 
 class RunnerUp(WireModel):
@@ -75,14 +77,19 @@ class Explanation(WireModel):
     waited_ms: dict[str, int] = Field(default_factory=dict, description="so far, by cause")
     lane: LanePosition | None = None
     placement: Placement | None = None
-    candidates: tuple[CandidateView, ...] = Field((), description="the registered agents, first registered first")
+    candidates: tuple[CandidateView, ...] = Field(
+        (), description="the registered agents as they are now, in the order of their registration"
+    )
     agents_not_shown: int = 0
 
 
 class AgentSketch(WireModel):
-    """An agent that does not exist: what if there were one more like this?"""
+    """An agent that does not exist: what if one more like this had just opened?
 
-    agent_id: AgentId = "one-more"
+    It would first take up what waits already, as far as it suits it.
+    """
+
+    agent_id: AgentId = Field("one-more", description="a name that no registered agent has")
     task_types: frozenset[Name] = Field(frozenset(), description="none named: the task type that is asked about")
     capabilities: frozenset[Name] = frozenset()
     labels: dict[Name, str | bool | int | float] = Field(default_factory=dict)
@@ -99,8 +106,11 @@ class Simulation(WireModel):
     """What `start` would do now."""
 
     as_of: Instant
-    would: Literal["start", "wait"]
-    agent_id: str | None = Field(None, description="who would take it")
+    would: Literal["start", "wait", "answer"] = Field(
+        description="answer: its idempotency key is that of an earlier execution, which it would be answered with"
+    )
+    execution_id: str | None = Field(None, description="that earlier execution")
+    agent_id: str | None = Field(None, description="who would take it; of equals by `force_start`, one of them")
     by: Literal["preferred", "assigned", "score", "affinity", "forced"] | None = None
     waiting: WaitingFor | None = None
     lane: LanePosition | None = None

@@ -36,12 +36,13 @@ from mindswarm_exec.models.records import (
 from mindswarm_exec.service import listing, metrics, rollups
 from mindswarm_exec.service.bulk import Bulk, Criteria, chosen
 from mindswarm_exec.service.control import UNCHANGED, ExecutionControl, Publisher, RetryFrom
-from mindswarm_exec.service.explaining import explanation
+from mindswarm_exec.service.explaining import Opens, every_project, explanation
 from mindswarm_exec.service.listing import Statuses, checked_statuses
 from mindswarm_exec.service.queue import queue_status
 from mindswarm_exec.service.records import history_entries
 from mindswarm_exec.service.refusals import parent_refused
 from mindswarm_exec.service.simulating import Thought
+from mindswarm_exec.service.simulator import Simulator
 from mindswarm_exec.service.submission import start_operation, stored_json
 from mindswarm_exec.service.waited import waited_by_cause
 from mindswarm_exec.settings import Settings
@@ -192,30 +193,30 @@ class ExecutionService(ExecutionControl):
         wanted = listing.Filter(statuses, agent_id, task_type, task_id, project_id, since, until, tag, parent_id)
         return await listing.page(self._ledger, wanted, limit, cursor)
 
-    async def explain(self, execution_id: str) -> Explanation:
-        """Why it waits, told as one of a closed list of causes; or why it runs where it does. True at `as_of`."""
+    async def explain(self, execution_id: str, opens: Opens = every_project) -> Explanation:
+        """Why it waits, told as one of a closed list of causes; or why it runs where it does. True at `as_of`.
+
+        Executions of projects that `opens` denies are not named.
+        """
         look = await self._ledger.run(operations.look(self._checked(execution_id)))
         if look is None:
             raise UnknownExecution.of(execution_id)
-        return explanation(execution_id, look, self._settings, waited_by_cause(look.fields, look.now_ms))
+        waited_ms = waited_by_cause(look.fields, look.now_ms)
+        return explanation(execution_id, look, self._settings, waited_ms, opens)
 
-    async def simulate(self, request: SimulateRequest) -> Simulation:
+    async def simulate(self, request: SimulateRequest, opens: Opens = every_project) -> Simulation:
         """What `start` would do now, perhaps with one more agent. Nothing is written.
 
-        Raises: as `start`.
+        Executions of projects that `opens` denies are not named.
+
+        Raises:
+            InvalidRequest: also if an agent of the name of `with_agent` is registered.
+            UnknownAgent, UnknownTask, UnknownExecution, MoveRefused, PayloadTooLarge: as `start`.
         """
-        task_type, _, options, project_id = await self._work_of(request)
-        sketch, named = request.with_agent, options.agent.agent_id
-        if named and named not in {*await self._agent_ids(), *([sketch.agent_id] if sketch else ())}:
-            raise await self._unknown_agent(options)
-        thought = Thought.of(task_type, options, request.task_id, sketch)
-        look = await self._ledger.run(thought.look(project_id, self._settings, pinned=False))
-        assert look is not None, "what is only thought of is never absent"
-        if named and thought.suits(look, named):  # a pre-assigned agent that cannot do it is as if not named
-            look = await self._ledger.run(thought.look(project_id, self._settings, pinned=True))
-            assert look is not None, "what is only thought of is never absent"
-            return thought.simulation(look, self._settings, pinned=True)
-        return thought.simulation(look, self._settings, pinned=False)
+        task_type, payload, options, project_id = await self._work_of(request)
+        stored_json(payload, "the payload", self._settings.max_payload_bytes)
+        thought = Thought.of(task_type, options, project_id, request.task_id, request.with_agent)
+        return await Simulator(self._ledger, self._settings).simulation(thought, request, opens)
 
     async def get_metrics(self, execution_id: str) -> ExecutionMetrics:
         """Measured durations and counts of one execution."""

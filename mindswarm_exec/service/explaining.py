@@ -21,9 +21,21 @@ from mindswarm_exec.selection import Candidate, is_free, reaches, score, unmet
 from mindswarm_exec.service.waiting import candidate, demand_of, waiting_for
 from mindswarm_exec.settings import Settings
 
+#: Whether a project is open to whoever asks.
+Opens = Callable[[str], bool]
 
-def explanation(execution_id: str, look: Look, settings: Settings, waited_ms: dict[str, int]) -> Explanation:
-    """Where the execution stands."""
+
+def every_project(_: str) -> bool:
+    return True
+
+
+def explanation(
+    execution_id: str, look: Look, settings: Settings, waited_ms: dict[str, int], opens: Opens = every_project
+) -> Explanation:
+    """Where the execution stands. Of projects that `opens` denies no execution is named.
+
+    The holders of a concurrency key are all of the execution's own project.
+    """
     fields = look.fields
     demand, last = demand_of(fields), _affinity(fields, look)
     is_in_lane = fields["status"] == PENDING and fields.get("place") == "lane"
@@ -34,7 +46,7 @@ def explanation(execution_id: str, look: Look, settings: Settings, waited_ms: di
         as_of=moment_of(look),
         waiting=waiting_for(look),
         waited_ms=waited_ms,
-        lane=lane_position(look) if is_in_lane else None,
+        lane=lane_position(look, opens) if is_in_lane else None,
         placement=placement(fields.get("decision")),
         candidates=tuple(view(seen, demand, last, settings) for seen in look.agents),
         agents_not_shown=look.agents_registered - len(look.agents),
@@ -88,6 +100,19 @@ def view(seen: SeenAgent, demand: DemandClass, last_agent_id: str | None, settin
     )
 
 
+def lane_position(look: Look, opens: Opens) -> LanePosition:
+    """Where it stands, or would stand, in its lane: a lane is shared by projects."""
+    near = tuple(one.execution_id if opens(one.project_id) else None for one in look.lane_near)
+    return LanePosition(ahead=look.lane_ahead, length=look.lane_length, just_ahead=near)
+
+
+def moment_of(look: Look) -> Instant:
+    """When it was looked."""
+    found = instant(look.now_ms)
+    assert found is not None
+    return found
+
+
 # --- steps -----------------------------------------------------------------------------------------------
 
 
@@ -104,15 +129,3 @@ def _obstacles(seen: SeenAgent, agent: Candidate, demand: DemandClass) -> list[t
 
 def _affinity(fields: Mapping[str, str], look: Look) -> str | None:
     return look.last_agent_id if fields.get("affinity_key") else None
-
-
-def lane_position(look: Look) -> LanePosition:
-    """Where it stands, or would stand, in its lane."""
-    return LanePosition(ahead=look.lane_ahead, length=look.lane_length, just_ahead=look.lane_near)
-
-
-def moment_of(look: Look) -> Instant:
-    """When it was looked."""
-    found = instant(look.now_ms)
-    assert found is not None
-    return found

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from mindswarm_exec.ledger.reads import Record
-from mindswarm_exec.lifecycle import PAUSE, POSTPONE, QUEUE, THAW
+from mindswarm_exec.lifecycle import CREATE, MOVES, PAUSE, POSTPONE, QUEUE, RELEASE, RESUME, RETRY, START, TERMINAL
 
-#: Moves after which an execution waits for an agent: those that lead to pending.
-WAITS_AGAIN = ("execution.created", "execution.resumed", "execution.released", POSTPONE.event)
+ENDINGS = frozenset(move.event for move in MOVES if move.target in TERMINAL)
+PAUSES = ("paused", "input_required", "budget")
+#: Stands for a cause where there is none: between its end and a retry by hand.
+ENDED = "ended"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +27,16 @@ class Moved:
     data: dict[str, Any]
 
 
+@dataclass(slots=True)
+class _Waiting:
+    """What it waits for after a move: "" while it runs. A delay outlasts a pause."""
+
+    cause: str = ""
+    delay: str = ""
+    delayed_until_ms: int = 0
+    wish: str = ""
+
+
 def moves_of(fields: Record) -> list[Moved]:
     """The moves and wishes in the record, oldest first."""
     kept = sorted((int(name[6:]), value) for name, value in fields.items() if name.startswith("event:"))
@@ -32,59 +44,79 @@ def moves_of(fields: Record) -> list[Moved]:
 
 
 def waited_by_cause(fields: Record, now_ms: int) -> dict[str, int]:
-    """Milliseconds by cause, up to its end or now.
+    """Milliseconds by cause, up to its end or now. They add up to the time that it neither ran nor had ended.
 
     Causes: `agent` (in its lane), `delivery` (matched, on its way to the agent), `start_at`, `retry_delay`,
-    `concurrency_key`, `paused`, `input_required`, `budget`. Those that are nought are left out.
+    `concurrency_key`, `paused`, `input_required`, `budget`. Those that are nought are left out. Where a retry changed
+    the options, an earlier start time is not known any more and counts as `agent`.
     """
     waited: Counter[str] = Counter()
-    until_ms = int(fields.get("finished_at_ms", now_ms))
-    for cause, began_ms, ended_ms, delay_ms in _spans(fields, until_ms):
-        delayed = min(delay_ms, ended_ms - began_ms)
-        if delayed > 0:
-            waited["retry_delay" if cause == "retry" else "start_at"] += delayed
-        waited["agent" if cause in ("retry", "start") else cause] += ended_ms - began_ms - max(0, delayed)
+    for cause, ms in _spans(fields, int(fields.get("finished_at_ms", now_ms))):
+        waited[cause] += ms
     held_back = int(fields.get("waited_concurrency_ms", 0))
     if fields.get("place") == "concurrency":
         held_back += now_ms - int(fields.get("held_back_at_ms", now_ms))
+    # the scripts measure it, on a clock that may be a millisecond off that of the events
+    held_back = min(held_back, waited["agent"])
     waited["concurrency_key"] += held_back
     waited["agent"] -= held_back
-    return {cause: ms for cause, ms in waited.items() if ms > 0}
+    return {cause: ms for cause, ms in waited.items() if ms > 0 and cause not in ("", ENDED)}
 
 
-def _spans(fields: Record, until_ms: int) -> Iterator[tuple[str, int, int, int]]:
-    """(cause, from, to, delay within it) of each stretch of waiting."""
-    moves = [move for move in moves_of(fields) if not move.event_type.endswith(("_requested", ".budget"))]
+# --- steps -----------------------------------------------------------------------------------------------
+
+
+def _spans(fields: Record, until_ms: int) -> Iterator[tuple[str, int]]:
+    """(cause, duration) of each stretch of waiting."""
+    moves = moves_of(fields)
+    start_at_ms = _start_at_ms(fields)
+    gave_start_at = _last_with_options(moves)
     ends = [move.at_ms for move in moves[1:]] + [until_ms]
+    waiting = _Waiting()
     for move, ended_ms in zip(moves, ends, strict=True):
-        cause, delay_ms = _cause(fields, move)
-        if cause:
-            yield cause, move.at_ms, max(move.at_ms, ended_ms), delay_ms
+        _follow(waiting, move, start_at_ms if move is gave_start_at else 0)
+        lasted = max(0, ended_ms - move.at_ms)
+        delayed = max(0, min(waiting.delayed_until_ms - move.at_ms, lasted)) if waiting.cause == "agent" else 0
+        yield waiting.delay, delayed
+        yield waiting.cause, lasted - delayed
 
 
-def _cause(fields: Record, move: Moved) -> tuple[str, int]:
-    """What an execution waits for after a move, and the delay that is part of it; "" if it runs or has ended."""
-    if move.event_type == THAW.event and move.data.get("in_place"):
-        return "", 0
-    if move.event_type == POSTPONE.event:
-        return "retry", int(move.data.get("delay_ms", 0))
-    if move.event_type == "execution.created":
-        return "start", _start_delay(fields, move.at_ms)
-    if move.event_type in WAITS_AGAIN:
-        return "agent", 0
-    if move.event_type == QUEUE.event:
-        return "delivery", 0
-    if move.event_type == PAUSE.event:
-        reason = move.data.get("reason")
-        return (str(reason) if reason in ("input_required", "budget") else "paused"), 0
-    return "", 0
+def _follow(waiting: _Waiting, move: Moved, start_at_ms: int) -> None:
+    """Bring `waiting` to what it is after a move or a wish. `start_at_ms` counts where options came with it."""
+    match move.event_type:
+        case "execution.pause_requested":  # no move; the pause that follows it is for its reason
+            waiting.wish = "budget" if "meter" in move.data else "paused"
+        case CREATE.event:
+            waiting.cause, waiting.delay, waiting.delayed_until_ms = "agent", "start_at", start_at_ms
+        case RETRY.event if waiting.cause == ENDED:
+            waiting.cause, waiting.delay, waiting.delayed_until_ms = "agent", "start_at", start_at_ms
+        case POSTPONE.event:
+            until_ms = move.at_ms + int(move.data.get("delay_ms", 0))
+            waiting.cause, waiting.delay, waiting.delayed_until_ms = "agent", "retry_delay", until_ms
+        case PAUSE.event:
+            waiting.cause = "input_required" if "question_id" in move.data else waiting.wish or "paused"
+            waiting.wish = ""
+        case RELEASE.event if waiting.cause in PAUSES:
+            pass  # its frozen process is gone; it stays paused
+        case RESUME.event | RELEASE.event:
+            waiting.cause = "" if move.data.get("in_place") else "agent"
+        case QUEUE.event:
+            waiting.cause = "delivery"
+        case START.event:
+            waiting.cause = ""
+        case event if event in ENDINGS:
+            waiting.cause = ENDED
 
 
-def _start_delay(fields: Record, created_ms: int) -> int:
+def _last_with_options(moves: Sequence[Moved]) -> Moved | None:
+    """The move that came with the options that it has now: its creation, or a retry that changed them."""
+    gave = [move for move in moves if move.event_type == CREATE.event or move.data.get("options_changed")]
+    return gave[-1] if gave else None
+
+
+def _start_at_ms(fields: Record) -> int:
     start_at = json.loads(fields.get("options") or "{}").get("start_at")
-    if start_at is None:
-        return 0
-    return max(0, round(datetime.fromisoformat(start_at).timestamp() * 1000) - created_ms)
+    return 0 if start_at is None else round(datetime.fromisoformat(start_at).timestamp() * 1000)
 
 
 def _moved(stored: str) -> Moved:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from mindswarm_exec.ledger.looks import Look, SeenAgent
-from mindswarm_exec.lifecycle import PAUSED, PENDING
+from mindswarm_exec.lifecycle import CANCEL, PAUSED, PENDING
 from mindswarm_exec.models.options import DemandClass
-from mindswarm_exec.models.records import WAITING_KINDS, WaitingFor, instant
+from mindswarm_exec.models.records import WAITING_KINDS, WaitingFor
 from mindswarm_exec.selection import Candidate, reaches, suits, unmet
 from mindswarm_exec.service.names import nearest
 
@@ -53,6 +54,8 @@ def waiting_for(look: Look) -> WaitingFor | None:
 
 def paused(fields: Mapping[str, str]) -> WaitingFor:
     """It is paused, by whom and for what."""
+    if fields.get("intent_kind") == CANCEL.name:
+        return _because("paused", "it was paused in place, and is being cancelled: its process is about to end")
     if "question" in fields:
         prompt = json.loads(fields["question"])["prompt"]
         return _because("input_required", f"it waits for the answer to '{prompt}'")
@@ -63,9 +66,11 @@ def paused(fields: Mapping[str, str]) -> WaitingFor:
 
 
 def held_back(look: Look, key: str, limit: int | str) -> WaitingFor:
-    """Its concurrency key admits no more."""
+    """Its concurrency key admits no more, or others go first: the first in line holds up those behind it."""
     named = ", ".join(look.permit_holders) + (" …" if look.permits_held > len(look.permit_holders) else "")
-    return _because("concurrency_key", f"concurrency key '{key}' admits {limit} at a time; held by {named}")
+    told = f"concurrency key '{key}' admits {limit} at a time; held by {named}"
+    first = f"; {look.permits_ahead} more go first" if look.permits_ahead else ""
+    return _because("concurrency_key", told + first)
 
 
 def no_agent(look: Look, demand: DemandClass) -> WaitingFor:
@@ -80,10 +85,9 @@ def no_agent(look: Look, demand: DemandClass) -> WaitingFor:
     return _all_taken(good)
 
 
-def delayed_until(at_ms: int | str | None, *, is_retry: bool) -> WaitingFor:
+def delayed_until(at_ms: int, *, is_retry: bool) -> WaitingFor:
     """It is not yet time."""
-    until = instant(at_ms)
-    moment = until.isoformat(timespec="milliseconds") if until else "its time"
+    moment = datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="milliseconds")
     if is_retry:
         return _because("retry_delay", f"the next attempt is due at {moment}")
     return _because("start_at", f"it was asked not to start before {moment}")
@@ -98,7 +102,10 @@ def _because(reason: Any, detail: str, near: str | None = None) -> WaitingFor:
 
 
 def _delayed(fields: Mapping[str, str]) -> WaitingFor:
-    return delayed_until(fields.get("eligible_at_ms"), is_retry=int(fields.get("attempt", 0)) > 0)
+    at_ms = int(fields["eligible_at_ms"])
+    asked = json.loads(fields.get("options") or "{}").get("start_at")
+    was_asked = asked is not None and round(datetime.fromisoformat(asked).timestamp() * 1000) == at_ms
+    return delayed_until(at_ms, is_retry=not was_asked)
 
 
 def _all_taken(good: Sequence[SeenAgent]) -> WaitingFor:

@@ -27,6 +27,7 @@ def named_calls() -> dict[str, Operation[Any]]:
     row: Any = Move("row", ("its source states",), _Named.TARGET, "its event", True)  # type: ignore[arg-type]
     how: dict[str, Any] = {"outcome": "outcome", "counter": "counter", "delay_ms": "delay", "slot": "slot"}
     most: Any = "most"
+    most_waiting: Any = "most waiting"
     amount: Any = "amount"
     deadline: Any = "deadline"
     rank: Any = "rank"
@@ -65,6 +66,7 @@ def named_calls() -> dict[str, Operation[Any]]:
             affinity_key="affinity key",
             head_start_ms=rank,
             most_agents=most,
+            most_waiting=most_waiting,
         ),
         "due": operations.due(most),
         "admit": operations.admit(id),
