@@ -10,11 +10,12 @@ import logging
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
-from celery import Celery
+from celery import Celery, signals
 from kombu import Queue
 from kombu.exceptions import KombuError
 
 from mindswarm_exec.ledger.replies import Wake
+from mindswarm_exec.logs import configure_logging
 from mindswarm_exec.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -108,6 +109,16 @@ def _transport_options(broker_url: str, settings: Settings, acknowledges: bool) 
         "health_check_interval": 10,
         "max_connections": 50,
     }
+
+
+def take_over_logging(settings: Settings, process: str, **ids: str) -> None:
+    """Log as the settings say, where Celery would set up logging of its own."""
+    configure_logging(settings, process, **ids)
+    signals.setup_logging.connect(_leave_logging_alone, weak=False)
+
+
+def _leave_logging_alone(**_: object) -> None:
+    """Celery sets up no logging once somebody listens to this signal."""
 
 
 class CeleryPublisher:

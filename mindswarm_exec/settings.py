@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -29,6 +30,7 @@ class Settings(BaseModel):
     api_keys: bool = Field(False, description="require an API key on every call")
     api_key: str | None = Field(None, description="the key that clients present", repr=False)
 
+    log_format: Literal["console", "json"] = Field("console", description="how every process logs")
     task_events: bool = Field(True, description="agents send Celery task events, for Flower (as -E does)")
 
     # --- limits

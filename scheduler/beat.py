@@ -16,7 +16,15 @@ from typing import Any
 from celery import Celery
 from celery.beat import Scheduler, SchedulingError
 
-from mindswarm_exec.celery_app import FORGET_TASK, MATCH_TASK, ROLL_UP_TASK, SWEEP_TASK, create_app, sweep_queue
+from mindswarm_exec.celery_app import (
+    FORGET_TASK,
+    MATCH_TASK,
+    ROLL_UP_TASK,
+    SWEEP_TASK,
+    create_app,
+    sweep_queue,
+    take_over_logging,
+)
 from mindswarm_exec.embedded import ledger_url
 from mindswarm_exec.settings import Settings
 
@@ -70,12 +78,15 @@ def make_app(settings: Settings) -> Celery:
 
 def main(settings: Settings) -> None:
     """Run beat until told to stop."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    take_over_logging(settings, "beat")
     make_app(settings).Beat(loglevel="WARNING", quiet=True).run()
 
 
 def __getattr__(name: str) -> Any:
     """`celery -A scheduler.beat beat` asks for `app`; importing this module by itself does nothing."""
     if name in ("app", "celery"):
-        return globals().setdefault("app", make_app(Settings.from_environment()))
+        settings = Settings.from_environment()
+        if settings.log_format == "json":  # else as the options of Celery's own command say
+            take_over_logging(settings, "beat")
+        return globals().setdefault("app", make_app(settings))
     raise AttributeError(name)

@@ -18,7 +18,14 @@ from celery import Celery, bootsteps, signals
 from celery.worker import WorkController
 
 from mindswarm_exec.agent import load_agent
-from mindswarm_exec.celery_app import RUN_TASK, CeleryPublisher, agent_queue, broker_is_ledger, create_app
+from mindswarm_exec.celery_app import (
+    RUN_TASK,
+    CeleryPublisher,
+    agent_queue,
+    broker_is_ledger,
+    create_app,
+    take_over_logging,
+)
 from mindswarm_exec.embedded import ledger_url
 from mindswarm_exec.errors import InvalidRequest, MindSwarmError
 from mindswarm_exec.ledger.faces import SyncLedger, connect_sync
@@ -157,7 +164,7 @@ class AgentProcess:
         """Work until told to stop."""
         node = f"{self.profile.agent_id}@%h"
         options = ["--loglevel=WARNING", "--without-gossip", "--without-mingle", "-n", node]
-        self.app.worker_main(["worker", *options])
+        self.app.worker_main(["--quiet", "worker", *options])
 
     def started(self, worker: WorkController) -> None:
         self._pool = worker.pool
@@ -209,8 +216,9 @@ class AgentProcess:
 
 def main(target: str, name: str | None, settings: Settings) -> None:
     """Run the agent at MODULE:ATTR until told to stop."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    AgentProcess(target, name, settings).run()
+    process = AgentProcess(target, name, settings)
+    take_over_logging(settings, "agent", agent_id=process.profile.agent_id)
+    process.run()
 
 
 def _app_from_environment() -> Celery:
@@ -218,7 +226,10 @@ def _app_from_environment() -> Celery:
     if not target:
         raise InvalidRequest("set MINDSWARM_AGENT to MODULE:ATTR of the agent that this worker is to be.")
     name = os.environ.get("MINDSWARM_AGENT_NAME") or None
-    return AgentProcess(target, name, Settings.from_environment()).app
+    process = AgentProcess(target, name, Settings.from_environment())
+    if process.settings.log_format == "json":  # else as the options of Celery's own command say
+        take_over_logging(process.settings, "agent", agent_id=process.profile.agent_id)
+    return process.app
 
 
 def __getattr__(name: str) -> Any:

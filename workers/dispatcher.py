@@ -30,6 +30,7 @@ from mindswarm_exec.celery_app import (
     front_door_queue,
     redelivery_seconds,
     sweep_queue,
+    take_over_logging,
 )
 from mindswarm_exec.embedded import ledger_url
 from mindswarm_exec.errors import InvalidRequest, LedgerFull, LedgerUnavailable, MindSwarmError
@@ -128,8 +129,9 @@ class DispatcherProcess:
             except LedgerUnavailable as error:
                 raise Reject("the ledger is away", requeue=True) from error
 
-        self.app.task(start, name=START_TASK, bind=True, acks_late=True, ignore_result=False, typing=False)
-        # ticks leave no answer and no event
+        # neither submissions nor ticks leave an event: that of a submission would show its payload to whoever listens
+        answering = {"bind": True, "acks_late": True, "ignore_result": False, "typing": False, "send_events": False}
+        self.app.task(start, name=START_TASK, **answering)
         self.app.task(sweeper.sweep, name=SWEEP_TASK, ignore_result=True, send_events=False)
         self.app.task(sweeper.match_waiting, name=MATCH_TASK, ignore_result=True, send_events=False)
         self.app.task(sweeper.forget, name=FORGET_TASK, ignore_result=True, send_events=False)
@@ -140,7 +142,7 @@ class DispatcherProcess:
     def run(self) -> None:
         """Work until told to stop."""
         options = ["--loglevel=WARNING", "--without-gossip", "--without-mingle", "-n", "dispatcher-%i@%h"]
-        self.app.worker_main(["worker", *options])
+        self.app.worker_main(["--quiet", "worker", *options])
 
 
 def _backend(url: str) -> str | None:
@@ -172,13 +174,16 @@ def _guard(sweeper: Sweeper, period: float) -> type:
 
 def main(settings: Settings) -> None:
     """Run a dispatcher until told to stop."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    take_over_logging(settings, "dispatcher")
     DispatcherProcess(settings).run()
 
 
 def __getattr__(name: str) -> Any:
     """`celery -A workers.dispatcher worker` asks for `app`; importing this module by itself does nothing."""
     if name in ("app", "celery"):
-        app: Celery = DispatcherProcess(Settings.from_environment()).app
+        settings = Settings.from_environment()
+        if settings.log_format == "json":  # else as the options of Celery's own command say
+            take_over_logging(settings, "dispatcher")
+        app: Celery = DispatcherProcess(settings).app
         return globals().setdefault("app", app)
     raise AttributeError(name)

@@ -16,6 +16,7 @@ from mindswarm_exec.api.app import create_app
 from mindswarm_exec.api.loopback import must_not_be_exposed
 from mindswarm_exec.embedded import ledger_url
 from mindswarm_exec.errors import InvalidRequest
+from mindswarm_exec.logs import configure_logging
 from mindswarm_exec.service import open_services
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ PING_SECONDS = 20.0
 
 def main(settings: Settings) -> None:
     """Run the API until SIGTERM or SIGINT. Raises as `serve`."""
+    configure_logging(settings, "api")
     must_not_be_exposed(settings)
     # uvicorn raises the signal again when it has stopped in order; that is then no failure
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
@@ -104,6 +106,7 @@ async def _stop_with(server: uvicorn.Server, stop: asyncio.Event) -> None:
 def _configuration(settings: Settings, services: Services) -> uvicorn.Config:
     return uvicorn.Config(
         create_app(services, settings),
+        log_config=None,  # as the process logs
         log_level="warning",
         access_log=False,  # URLs may hold API keys
         proxy_headers=False,  # who calls is who connects

@@ -17,6 +17,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "mindswarm_exec.errors",
         "mindswarm_exec.settings",
         "mindswarm_exec.identifiers",
+        "mindswarm_exec.logs",
         "mindswarm_exec.models",
     ),
     "selection": ("mindswarm_exec.selection",),
