@@ -144,6 +144,8 @@ def settlement(
         data |= _where_it_paused(running, fields)
     if choice.delay_ms:
         data["delay_ms"] = choice.delay_ms
+    if running.used:
+        data["used"] = dict(running.used)
     spent = choice.move is POSTPONE or choice.move.target in (FAILED, TIMED_OUT)
     how = Settlement(
         move=choice.move,

@@ -54,6 +54,8 @@ class Reports(Wishes):
         self._progress_sent = 0.0
         self._progress_held: tuple[float, str] | None = None
         self._answers_used: set[str] = set()
+        #: what the attempt has used, as far as it is known: told when it settles
+        self.used: dict[str, int | float] = {}
 
     # --- news --------------------------------------------------------------------------------------------
 
@@ -90,6 +92,7 @@ class Reports(Wishes):
         """Send a piece of output as events."""
         self._note_life()
         chunk, stream = storable(chunk), storable(stream)
+        self.used["output_bytes"] = self.used.get("output_bytes", 0) + len(chunk.encode())
         for start in range(0, len(chunk), OUTPUT_CHUNK):
             self._report("execution.output", {"stream": stream, "text": chunk[start : start + OUTPUT_CHUNK]}, {})
 

@@ -110,8 +110,16 @@ def metrics(found: ExecutionMetrics) -> RenderableType:
     attempts = f"{found.attempts}, {found.failed_attempts} failed, {found.lost_attempts} lost"
     grid.add_row("attempts", attempts)
     grid.add_row("waiting", cells.duration(found.waiting_ms))
+    for cause, ms in found.waited_ms.items():
+        grid.add_row(f"  {cause.replace('_', ' ')}", cells.duration(ms))
     grid.add_row("running", cells.duration(found.running_ms))
     grid.add_row("in all", cells.duration(found.total_ms))
+    grid.add_row("CPU time", cells.duration(found.cpu_ms))
+    grid.add_row("memory", "–" if found.peak_rss_mb is None else f"{found.peak_rss_mb:g} MB at most")
+    grid.add_row("output", f"{found.output_bytes} bytes")
+    for name, meter in found.meters.items():
+        limit = "" if meter.limit is None else f" of {meter.limit:g}"
+        grid.add_row(cells.clean(name, 40), f"{meter.spent:g}{limit}")
     return grid
 
 

@@ -248,17 +248,24 @@ class BulkOutcome(WireModel):
 
 
 class ExecutionMetrics(WireModel):
-    """Measured durations of one execution, in milliseconds. A clock that still runs is read now."""
+    """What one execution took, all attempts together. A clock that still runs is read now."""
 
     execution_id: str
     status: Status
     attempts: int
     failed_attempts: int
     lost_attempts: int
-    waiting_ms: int = Field(description="created or brought back → latest start, or now")
-    running_ms: int | None = Field(None, description="latest start → end, or now")
-    total_ms: int
+    waiting_ms: int = Field(description="in every state but running and paused")
+    waited_ms: dict[str, int] = Field(
+        default_factory=dict, description="the same by cause, and what it was paused for: agent, delivery, paused, …"
+    )
+    running_ms: int | None = Field(None, description="null if it never ran")
+    total_ms: int = Field(description="since it was created, to its end or now")
     progress: float = 0.0
+    cpu_ms: int | None = Field(None, description="of the attempts that ran in processes and were settled")
+    peak_rss_mb: float | None = Field(None, description="likewise: the largest resident memory of their leaders")
+    output_bytes: int = Field(0, description="of the attempts that were settled")
+    meters: dict[str, Meter] = Field(default_factory=dict)
 
 
 class Percentiles(WireModel):

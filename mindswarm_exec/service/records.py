@@ -54,7 +54,7 @@ def execution_record(execution_id: str, fields: Record, waiting_for: WaitingFor 
         pause_reason=_pause_reason(fields),
         is_frozen="frozen" in fields,
         question=pending_question(fields),
-        meters=_meters(fields),
+        meters=meters_of(fields),
         waiting_for=waiting_for,
         payload=_json(fields.get("payload")),
         result=_json(fields.get("result")),
@@ -125,7 +125,7 @@ def _pause_reason(fields: Record) -> PauseReason | None:
     return "budget" if fields.get("pause_reason") == "budget" else "requested"
 
 
-def _meters(fields: Record) -> dict[str, Meter]:
+def meters_of(fields: Record) -> dict[str, Meter]:
     """Every meter that was spent on or has a budget, by name."""
     names = {name.partition(":")[2] for name in fields if name.startswith(("meter:", "budget:"))}
     return {name: _meter(fields.get(f"meter:{name}"), fields.get(f"budget:{name}")) for name in sorted(names)}

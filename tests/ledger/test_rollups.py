@@ -27,7 +27,7 @@ from mindswarm_exec.service import rollups
 from mindswarm_exec.service.histogram import ERROR_BOUND, bucket_of
 from mindswarm_exec.service.records import history_entries
 from mindswarm_exec.service.rollups import PERIODS_MS, WINDOWS, covering, groups_of
-from mindswarm_exec.service.spans import spans_of
+from mindswarm_exec.service.spans import lives_of
 from scheduler.rollups import Roller
 from tests.eventually import eventually
 from tests.ledger.world import RETENTION_MS, World
@@ -170,7 +170,7 @@ def test_the_script_measures_what_the_service_measures(world: World, pauses: str
         world.run(operations.resume(execution_id, "resume", "{}", {}))
     world.settle(attempt, Settlement(COMPLETE))
     roll_up_all(world)
-    spans = spans_of(history_entries(world.snapshot().executions[execution_id]), now_ms=0)
+    (spans,) = lives_of(history_entries(world.snapshot().executions[execution_id]), now_ms=0)
     assert spans.running_ms is not None
     assert spans.running_ms >= 30
     fields = world.snapshot().families["rollup"]

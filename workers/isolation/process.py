@@ -22,7 +22,7 @@ from workers.isolation.forking import ZygoteProcess, Zygotes
 from workers.isolation.intake import Intake
 from workers.isolation.limits import Meter, RunningClock
 from workers.isolation.links import Links
-from workers.isolation.tree import Process, look_at, members, send, signal_tree
+from workers.isolation.tree import Process, look_at, members, peak_bytes, send, signal_tree
 from workers.isolation.verdict import death, result_of, told_by_handler
 
 #: How often limits are checked.
@@ -94,6 +94,7 @@ class Supervision:
         self._sample_at = 0.0
         self._cpu_seconds = 0.0
         self._resident_bytes = 0
+        self._peak_bytes = 0
 
     # --- from the start to the end -----------------------------------------------------------------------
 
@@ -175,6 +176,8 @@ class Supervision:
 
     def _sample(self) -> None:
         self._sample_at = time.monotonic() + SAMPLE_SECONDS
+        if self._intake.pid is not None:
+            self._peak_bytes = max(self._peak_bytes, peak_bytes(self._intake.pid))
         self._intake.tell_starts_of_lines()
         if self._breach is None and not self._is_frozen:
             breach = self._meter.wall(self._clock.seconds) or self._meter.output(self._intake.output_bytes)
@@ -200,6 +203,9 @@ class Supervision:
         leader = look_at(self._intake.pid) if self._intake.pid is not None and not self._intake.is_let_go else None
         if leader is not None:
             self._note_usage([leader])
+            self._running.used["cpu_ms"] = round(self._cpu_seconds * 1000)
+        if self._peak_bytes:
+            self._running.used["peak_rss_mb"] = round(self._peak_bytes / 2**20, 1)
         if self._breach is None and "signal" in (self._intake.exit or {}) and self._kill_at is None:
             self._breach = self._meter.cpu(self._cpu_seconds)  # the kernel's own ceiling came first
 

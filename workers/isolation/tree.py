@@ -63,6 +63,13 @@ def proportional_bytes(processes: Iterable[Process]) -> int:
     return total
 
 
+def peak_bytes(pid: int) -> int:
+    """The most memory that the process has had resident so far; 0 if it is gone. Source: proc_pid_status(5)."""
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/status", "rb") as file:
+        return next((int(line.split()[1]) * 1024 for line in file if line.startswith(b"VmHWM:")), 0)
+    return 0
+
+
 class Census:
     """Counts the processes below `root`. Not safe between threads.
 
