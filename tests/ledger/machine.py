@@ -13,7 +13,8 @@ from mindswarm_exec.ledger.replies import Absent, AwaitsInput, BudgetSpent, Done
 from mindswarm_exec.lifecycle import CANCEL, PAUSE, RUNNING, WATCHED, Move, Status
 from mindswarm_exec.service.submission import budget_fields
 from mindswarm_exec.settings import Settings
-from tests.ledger.invariants import check_all, is_up
+from tests.ledger.invariants import check_all
+from tests.ledger.invariants_of_agents import is_up
 from tests.ledger.invariants_of_control import METER
 from tests.ledger.model import ModelAttempt
 from tests.ledger.snapshot import Record, Snapshot

@@ -6,7 +6,7 @@ from hypothesis.stateful import precondition, rule
 
 from mindswarm_exec.ledger import operations
 from mindswarm_exec.ledger.replies import Absent, Done, Fenced, Refused
-from tests.ledger.invariants import can_be_woken
+from tests.ledger.invariants_of_agents import can_be_woken
 from tests.ledger.machine import Machine, one_of, pick, twice
 
 

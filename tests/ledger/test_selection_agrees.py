@@ -12,7 +12,7 @@ from mindswarm_exec.lifecycle import PENDING
 from mindswarm_exec.models.options import AgentSelectionCriteria, Constraint, DemandClass, ExecutionOptions
 from mindswarm_exec.selection import Candidate, choose, choose_sleeper, score
 from mindswarm_exec.settings import Settings
-from tests.ledger.invariants import candidates, check_available, check_awake_and_asleep, check_classes
+from tests.ledger.invariants_of_agents import candidates, check_available, check_awake_and_asleep, check_classes
 from tests.ledger.world import World
 
 AGENTS = ("ant", "bee", "cat", "dog")
