@@ -183,6 +183,9 @@ class Zygote:
         for brood in [one for one in self._broods.values() if one.has_exited and not one.is_wanted]:
             os.waitpid(brood.leader, 0)
             del self._broods[brood.leader]
+            with contextlib.suppress(OSError):
+                # a child that was frozen as soon as it was forked may hold a copy, and would keep it open
+                brood.tether.shutdown(socket.SHUT_RDWR)
             brood.tether.close()
 
 
