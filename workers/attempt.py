@@ -28,6 +28,7 @@ from mindswarm_exec.ledger.replies import (
     Exhausted,
     Existing,
     Fenced,
+    Metered,
     Refused,
     Wake,
 )
@@ -39,7 +40,7 @@ from mindswarm_exec.service.submission import start_operation, stored_json
 from workers.reports import Reports, storable
 from workers.wishes import Wish
 
-__all__ = ["RunningAttempt", "Wish", "storable"]
+__all__ = ["RunningAttempt", "Wish", "new_question", "storable"]
 
 MAX_PROMPT = 10_000
 
@@ -115,7 +116,7 @@ class RunningAttempt(Reports):
             self._answers_used.add(question_id)
             answer: JsonValue = json.loads(stored[f"answer:{question_id}"])
             return answer
-        question = _question(question_id, prompt, schema)
+        question = new_question(question_id, prompt, schema)
         self.parked = {"question": question.model_dump_json(), "question_id": question_id}
         raise SafePointReached
 
@@ -129,14 +130,16 @@ class RunningAttempt(Reports):
         if not (math.isfinite(amount) and amount >= 0) or not name or len(name) > 200:
             raise InvalidRequest(f"meter takes a name and a number from 0 on, not {name!r:.220} and {amount}.")
         self._note_life()
-        operation = operations.meter(self.held, new_nonce(), storable(name), float(amount))
-        with self._reporting:
-            reply = self._patiently(operation)
+        reply = self._spend(storable(name), float(amount))
         self._heed(reply)
         self.raise_if_stopped()
         if isinstance(reply, Exhausted):
             self.parked = {}  # the ledger noted whose budget it was
             raise SafePointReached
+
+    def _spend(self, name: str, amount: float) -> Metered | Exhausted | Absent | Fenced | None:
+        with self._reporting:
+            return self._patiently(operations.meter(self.held, new_nonce(), name, amount))
 
     def confirm_freeze(self) -> bool:
         """Record that the process is stopped in place; False if it is to go on instead."""
@@ -210,7 +213,8 @@ class RunningAttempt(Reports):
                 raise ExecutionCancelled("an execution that is to be cancelled starts no children")
 
 
-def _question(question_id: str, prompt: str, schema: dict[str, Any] | None) -> Question:
+def new_question(question_id: str, prompt: str, schema: dict[str, Any] | None) -> Question:
+    """What a handler asks. Raises InvalidRequest if the prompt or the schema is none."""
     if not prompt or len(prompt) > MAX_PROMPT:
         raise InvalidRequest(f"a question has a prompt of 1 to {MAX_PROMPT} characters, not {len(prompt)}.")
     checked = None if schema is None else checked_schema(schema)

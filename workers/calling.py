@@ -47,6 +47,7 @@ class HandlerCalls:
         self._processes = processes
         self._max_payload_bytes = max_payload_bytes
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._loop_thread: threading.Thread | None = None
         self._starting_loop = threading.Lock()
 
     def start(self) -> None:
@@ -67,6 +68,13 @@ class HandlerCalls:
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._loop.stop)
         self.rest()
+
+    def close(self) -> None:
+        """Stop, and give back the loop too, for a process that goes on without it. Nothing may run here any more."""
+        self.stop()
+        if self._loop is not None and self._loop_thread is not None:
+            self._loop_thread.join()
+            self._loop.close()
 
     def perform(self, running: RunningAttempt) -> Outcome | None:
         """Run the handler: a value for whatever happens in it; None if the attempt was lost meanwhile."""
@@ -163,7 +171,8 @@ class HandlerCalls:
         with self._starting_loop:
             if self._loop is None:
                 self._loop = asyncio.new_event_loop()
-                threading.Thread(target=self._loop.run_forever, name="handlers", daemon=True).start()
+                self._loop_thread = threading.Thread(target=self._loop.run_forever, name="handlers", daemon=True)
+                self._loop_thread.start()
             return self._loop
 
 

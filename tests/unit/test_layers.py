@@ -39,6 +39,8 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "client": ("mindswarm_exec.client",),
     "cli": ("mindswarm_exec.cli",),
     "demo": ("mindswarm_exec.demo",),
+    # what tests of agents import; nothing of ours does
+    "testing": ("mindswarm_exec.testing",),
     "workers": ("workers",),
     "scheduler": ("scheduler",),
     # where a process is put together: the only places that reach across
@@ -68,6 +70,7 @@ ARROWS: dict[str, set[str]] = {
     "demo": {"pure", "sdk", "client", "cli", "stack"},
     "workers": {"pure", "ledger", "service", "sdk", "celery_app", "embedded", "scheduler"},
     "scheduler": {"pure", "ledger", "service", "celery_app", "embedded"},
+    "testing": {"pure", "ledger", "service", "sdk", "direct", "embedded", "workers"},
     "api process": {"pure", "ledger", "service", "api", "celery_app", "embedded"},
     "stack": {"pure", "cli", "client", "embedded"},
     "commands": {"pure", "cli", "demo", "api process", "flower", "workers", "scheduler"},
