@@ -238,6 +238,17 @@ def test_an_operators_word_to_a_sleeper_that_work_wakes_may_come_twice(state: st
     assert world.ledger.client.xlen(world.ledger.keys.of("events")) == before
 
 
+def test_a_repeated_word_of_an_operator_does_not_undo_what_urgent_work_did_since(world: World) -> None:
+    world.open_agent("ant")
+    world.open_agent("bee")
+    world.sleep_by_hand("bee")
+    for priority in (9, 5):
+        submitted(world, ExecutionOptions(priority=priority))
+    operation = operations.set_agent_state("ant", "", "sleeping", accepts_work=False, event="agent.sleeping")
+    assert world.run(operation, twice=True) == Done("waking")
+    assert (world.state("ant"), world.state("bee")) == ("waking", "waking")
+
+
 @pytest.mark.parametrize("script", SCRIPT_NAMES)
 def test_a_script_run_twice_answers_as_it_says_and_changes_nothing_more(script: str, world: World) -> None:
     world.open_agent()

@@ -9,16 +9,19 @@
   sleepers could serve then wakes one, perhaps this agent.
   What has slept opens by its own word alone, after its hooks: for an operator it is waking until then. An agent does
   not open against the word of an operator.
-  TWICE the state is the same: no second event ]]
+  TWICE the entropy is remembered: the state that it is in, no second effect: work may have woken it since ]]
 local entropy, agent_id, incarnation, state, accepts, event = unpack(ARGV)
 local record, control = key('agent', agent_id), key('control', agent_id)
-local known, present, slept, passed_over = unpack(call('HMGET', record, 'incarnation', 'state', 'slept', 'passed_over'))
+local known, present, slept, passed_over, latest =
+  unpack(call('HMGET', record, 'incarnation', 'state', 'slept', 'passed_over', 'latest_word'))
 local by_operator, opens = incarnation == '', accepts == '1'
 if not known then return { 'absent' } end
 if not by_operator and incarnation ~= known then return { 'fenced' } end
+if latest == entropy then return { 'ok', present, WAKES } end
 if by_operator and present == 'offline' then return { 'refused', present } end
 local may_open = present == 'awake' or present == 'waking' or present == 'sleeping' and passed_over
 if opens and not by_operator and not may_open then return { 'refused', present } end
+call('HSET', record, 'latest_word', entropy)
 SOURCE = by_operator and 'client' or 'agent:' .. agent_id
 if opens and by_operator and slept then
   call('HDEL', record, 'passed_over')
