@@ -26,7 +26,7 @@ a test compares the two.
     concurrency     set      by project and key: executions with a permit           while held
     held_back       zset     by project and key: execution id → rank (ms)           while it waits for a permit
     children        set      by execution: the executions that name it as parent      with the parent
-    cascade         set      by cancelled execution: children still to be cancelled  until they are
+    cascade         zset     by cancelled execution: children still to be cancelled  until they are
     idempotency     string   by project and key: execution id                       with the execution
     task            hash     the record of one task                                 until deleted
     tasks           zset     task id → ms created                                   with the task
