@@ -18,6 +18,8 @@ from typing import Any, cast
 
 from pydantic_core import PydanticUndefined
 
+from docs.control_table import KINDS
+from docs.control_table import ROWS as CONTROL
 from mindswarm_exec import errors, lifecycle
 from mindswarm_exec.api import jsonrpc
 from mindswarm_exec.api.method_table import document_of, method_table
@@ -98,6 +100,33 @@ def task_statuses() -> str:
 def news_events() -> str:
     """The events of an execution that are no moves."""
     return "\n".join(f"- `{event}`" for event in NEWS_EVENTS)
+
+
+def control() -> str:
+    """What each verb does to each kind of work."""
+    rows = [
+        (
+            f"`{row.verb}`",
+            KINDS[row.kind],
+            row.does,
+            _within(row.within),
+            f"`{row.status}`" + (" (frozen)" if row.is_frozen else ""),
+            ", ".join([f"`{row.receipt[0]}`", *row.receipt[1:]]) if row.receipt else "none",
+        )
+        for row in CONTROL
+    ]
+    return _table(("verb", "of", "what happens", "within", "then it is", "receipt"), rows)
+
+
+def _within(bound: str) -> str:
+    match bound:
+        case "":
+            return "at once"
+        case "safe point":
+            return "its next `checkpoint`"
+        case setting:
+            default = Settings.model_fields[setting].default
+            return f"`{PREFIX}{setting.upper()}` ({default:g})"
 
 
 # --- the ledger ------------------------------------------------------------------------------------------
@@ -372,6 +401,7 @@ def _escaped(text: str) -> str:
 
 
 PARTS: dict[str, Callable[[], str]] = {
+    "control": control,
     "deadlines": deadlines,
     "error_table": error_table,
     "exit_codes": exit_codes,
