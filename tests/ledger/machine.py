@@ -89,6 +89,8 @@ class Machine(RuleBasedStateMachine):
         super().__init__()
         self.world = World(url, Settings(namespace=namespace))
         self.model = self.world.model
+        #: the ledger as the invariants have last seen it: as it is when a rule is chosen, and begins
+        self.latest = self.world.snapshot()
         #: what processes that are gone left behind, not yet settled
         self.lost: list[tuple[str, LostAttempt]] = []
         #: what an earlier sweep found and has not yet acted on
@@ -100,7 +102,8 @@ class Machine(RuleBasedStateMachine):
     @invariant()
     def every_promise_holds(self) -> None:
         self.world.read_events()
-        check_all(self.world.snapshot(), self.model, self.world.settings)
+        self.latest = self.world.snapshot()
+        check_all(self.latest, self.model, self.world.settings)
 
     # --- steps -------------------------------------------------------------------------------------------
 
@@ -238,5 +241,5 @@ class Machine(RuleBasedStateMachine):
     @property
     def takes_more(self) -> bool:
         """Few executions at a time: what is there is worked on, and an example stays quick."""
-        indexed = self.world.snapshot().families["status"]
+        indexed = self.latest.families["status"]
         return sum(len(indexed.get(status, ())) for status in WATCHED) < MOST_AT_A_TIME

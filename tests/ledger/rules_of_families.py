@@ -41,10 +41,10 @@ class Families(Machine):
         if most:
             self.world.run(operations.cancel_children(id, "{}", "{}", most))
 
-    @precondition(lambda self: self.world.snapshot().families["cascade"])
+    @precondition(lambda self: self.latest.families["cascade"])
     @rule(which=one_of, most=st.integers(1, 3))
     def cancel_some_children(self, which: int, most: int) -> None:
-        waiting = self.world.snapshot().families["cascade"]
+        waiting = self.latest.families["cascade"]
         id = pick(sorted(waiting), which)
         left, _ = self.world.run(operations.cancel_children(id, "{}", "{}", most))
         assert left == max(len(waiting[id]) - most, 0)
@@ -96,7 +96,7 @@ class Families(Machine):
 
     @property
     def stopped_by_budgets(self) -> list[str]:
-        records = self.world.snapshot().executions
+        records = self.latest.executions
         return sorted(id for id in records if records[id].get("pause_reason") == "budget")
 
 

@@ -108,7 +108,7 @@ class Pausers(Machine):
     @property
     def with_questions(self) -> list[str]:
         """What has asked: it waits for an answer, or did."""
-        records = self.world.snapshot().executions
+        records = self.latest.executions
         return [id for id, record in records.items() if "question_id" in record or has_answer(record)]
 
 

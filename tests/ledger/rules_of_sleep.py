@@ -53,7 +53,7 @@ class Sleepers(Machine):
 
     @property
     def told_to_wake(self) -> list[str]:
-        agents = self.world.snapshot().agents
+        agents = self.latest.agents
         return [
             name
             for name in self.agents

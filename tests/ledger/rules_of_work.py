@@ -57,7 +57,7 @@ class Submitters(Machine):
     )
     def control(self, verb: str, which: int, fits: bool, options: Any, twice: bool) -> None:
         """Of what it may be done to, as a rule, if there is any."""
-        known = self.world.snapshot().executions
+        known = self.latest.executions
         fitting = [id for id in self.executions if known[id]["status"] in SOURCES[verb]] if fits else []
         id = pick(fitting or self.executions, which)
         match verb:

@@ -246,7 +246,7 @@ class LedgerMachine(Submitters, Workers, Pausers, Families, Agents, Sleepers, Sw
 
 def test_no_order_of_events_breaks_a_promise(valkey_url: str, namespace: str) -> None:
     profile = settings(
-        max_examples=EXAMPLES or 80,
+        max_examples=EXAMPLES or 60,
         stateful_step_count=60 if EXAMPLES else 50,
         derandomize=not EXAMPLES,
         phases=[Phase.generate, Phase.shrink] if EXAMPLES else [Phase.generate],
