@@ -21,6 +21,7 @@ from mindswarm_exec.api.method_table import document_of, method_table
 from mindswarm_exec.api.prometheus import exposition
 from mindswarm_exec.api.websocket import WebSocketEdge
 from mindswarm_exec.errors import MindSwarmError
+from mindswarm_exec.service.actors import acting_as
 
 if TYPE_CHECKING:
     from mindswarm_exec.service import Services
@@ -74,7 +75,8 @@ class HttpEdge:
             body = await _body(request, self._settings.max_request_bytes)
         except MindSwarmError as error:
             return problem(error)
-        reply = await self._dispatcher.dispatch(body, caller)
+        with acting_as(caller.actor):
+            reply = await self._dispatcher.dispatch(body, caller)
         return Response(status_code=204) if reply is None else Response(reply, media_type="application/json")
 
     async def health(self, _: Request) -> Response:

@@ -8,6 +8,8 @@ from starlette.requests import HTTPConnection
 
 from mindswarm_exec.api.caller import Caller
 from mindswarm_exec.errors import Unauthenticated
+from mindswarm_exec.models.addresses import CLI_USER_AGENT
+from mindswarm_exec.service.actors import Actor
 
 if TYPE_CHECKING:
     from mindswarm_exec.service import Services
@@ -22,9 +24,16 @@ async def identify(connection: HTTPConnection, services: Services, settings: Set
         LedgerUnavailable: the key could not be checked.
     """
     if not settings.api_keys:
-        return Caller()
+        return Caller(actor=_actor(connection, "client"))
     found = await services.keys.verify(_presented(connection))
-    return Caller(projects=None if found.opens_every_project else found.project_ids)
+    projects = None if found.opens_every_project else found.project_ids
+    return Caller(projects=projects, actor=_actor(connection, found.name or "client"))
+
+
+def _actor(connection: HTTPConnection, name: str) -> Actor:
+    is_cli = connection.headers.get("user-agent", "").startswith(CLI_USER_AGENT)
+    via = "cli" if is_cli else connection.scope["type"]
+    return Actor(name, via, connection.client.host if connection.client else "")
 
 
 def _presented(connection: HTTPConnection) -> str:

@@ -6,10 +6,11 @@ UnknownTask), so that ids cannot be probed. Only where the caller names the proj
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from mindswarm_exec.errors import Forbidden, InvalidRequest
+from mindswarm_exec.service.actors import Actor
 
 if TYPE_CHECKING:
     from mindswarm_exec.api.event_feed import EventFeed
@@ -23,6 +24,8 @@ class Caller:
     projects: frozenset[str] | None = None
     #: the connection's events; None over HTTP, which cannot push
     events: EventFeed | None = None
+    #: what is noted of it in the events of what it asks for
+    actor: Actor = field(default_factory=Actor)
 
     @property
     def is_admin(self) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
@@ -18,6 +19,7 @@ from mindswarm_exec.api.caller import Caller
 from mindswarm_exec.api.event_feed import EventFeed
 from mindswarm_exec.api.jsonrpc import Dispatcher, failure
 from mindswarm_exec.errors import LedgerUnavailable, MindSwarmError, Unauthenticated
+from mindswarm_exec.service.actors import acting_as
 from mindswarm_exec.service.cancellation import cancel_and_wait
 
 if TYPE_CHECKING:
@@ -51,7 +53,7 @@ class WebSocketEdge:
         background = [asyncio.create_task(each) for each in work]
         try:
             with contextlib.suppress(WebSocketDisconnect):
-                await self._answer_calls(socket, Caller(caller.projects, feed), feed)
+                await self._answer_calls(socket, replace(caller, events=feed), feed)
         finally:
             feed.close()
             await cancel_and_wait(*background)
@@ -77,7 +79,8 @@ class WebSocketEdge:
             raise WebSocketDisconnect(_POLICY_VIOLATION) from None
         except LedgerUnavailable as error:
             return failure(None, error)
-        return await self._dispatcher.dispatch(text, caller)
+        with acting_as(caller.actor):
+            return await self._dispatcher.dispatch(text, caller)
 
     async def _watch_key(self, socket: WebSocket) -> None:
         while self._settings.api_keys:

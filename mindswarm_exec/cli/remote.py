@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 from mindswarm_exec.cli.screen import Screen
 from mindswarm_exec.client import ExecutionClient
 from mindswarm_exec.errors import ApiUnavailable
+from mindswarm_exec.models.addresses import CLI_USER_AGENT
 from mindswarm_exec.settings import Settings
 
 Record = TypeVar("Record", bound=BaseModel)
@@ -43,7 +44,8 @@ def remote(command: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(command)
     def connected(*args: Any, as_json: bool, api_url: str | None, **kwargs: Any) -> Any:
         settings = Settings.from_environment()
-        with ExecutionClient(api_url or settings.api_url, api_key=settings.api_key) as client:
+        url = api_url or settings.api_url
+        with ExecutionClient(url, api_key=settings.api_key, user_agent=CLI_USER_AGENT) as client:
             return command(Remote(client, Screen(as_json)), *args, **kwargs)
 
     return connected

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import httpx
@@ -97,12 +98,13 @@ class ExecutionClient:
     Args:
         url: where the API is; default `MINDSWARM_API_URL`.
         api_key: what opens it; default `MINDSWARM_API_KEY`.
+        user_agent: how it names itself to the API.
 
     Every method raises what the server raised, as the same class, and ApiUnavailable if there is none.
     """
 
-    def __init__(self, url: str | None = None, *, api_key: str | None = None) -> None:
-        self._address = address_of(url, api_key)
+    def __init__(self, url: str | None = None, *, api_key: str | None = None, user_agent: str | None = None) -> None:
+        self._address = replace(address_of(url, api_key), user_agent=user_agent)
         self._http = httpx.Client(
             headers=self._address.headers,
             timeout=httpx.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS),

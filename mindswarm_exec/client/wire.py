@@ -29,6 +29,7 @@ class Address:
 
     url: str
     api_key: str | None = None
+    user_agent: str | None = None
 
     @property
     def rpc(self) -> str:
@@ -43,7 +44,8 @@ class Address:
 
     @property
     def headers(self) -> dict[str, str]:
-        return {"Authorization": f"Bearer {self.api_key}"} if self.api_key else {}
+        key = {"Authorization": f"Bearer {self.api_key}"} if self.api_key else {}
+        return key | ({"User-Agent": self.user_agent} if self.user_agent else {})
 
     @property
     def uses_proxies(self) -> bool:

@@ -26,6 +26,7 @@ from mindswarm_exec.models.records import (
     Task,
 )
 from mindswarm_exec.service import Services, open_services
+from mindswarm_exec.service.actors import Actor, acting_as
 from mindswarm_exec.service.control import UNCHANGED, Publisher, RetryFrom
 from mindswarm_exec.settings import Settings
 
@@ -47,7 +48,8 @@ class ServiceThread:
     def call(self, verb: Callable[[Services], Coroutine[Any, Any, R]]) -> R:
         """Await a verb of the services on their loop; raises what it raises."""
         loop, services = self._ready()
-        return asyncio.run_coroutine_threadsafe(verb(services), loop).result()
+        with acting_as(Actor()):  # the task on the loop begins in the context of this thread
+            return asyncio.run_coroutine_threadsafe(verb(services), loop).result()
 
     def iterate(self, make: Callable[[Services], AsyncIterator[R]]) -> Iterator[R]:
         """Iterate an async iterator of the services."""

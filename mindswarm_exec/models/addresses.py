@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import ipaddress
 
+#: How the command line names itself to the API.
+CLI_USER_AGENT = "mindswarm-exec-cli"
+
 
 def is_loopback(host: str) -> bool:
     """Whether a host name or address means this machine, whatever a resolver says."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Sequence
 from enum import Enum
 from typing import Final, Literal, Protocol
@@ -30,6 +31,7 @@ from mindswarm_exec.ledger.replies import (
 from mindswarm_exec.lifecycle import CANCEL, PAUSE, PENDING, RESUME, RETRY, Move
 from mindswarm_exec.models.options import ExecutionOptions
 from mindswarm_exec.models.records import Execution, Failure, Question
+from mindswarm_exec.service.actors import actor_facts
 from mindswarm_exec.service.names import nearest
 from mindswarm_exec.service.questions import checked_answer
 from mindswarm_exec.service.records import execution_record, pending_question
@@ -44,6 +46,8 @@ from mindswarm_exec.service.refusals import (
 from mindswarm_exec.service.submission import budget_fields, option_fields, pinned_class, stored_json
 from mindswarm_exec.service.waiting import waiting_for
 from mindswarm_exec.settings import Settings
+
+log = logging.getLogger(__name__)
 
 
 class Unchanged(Enum):
@@ -192,6 +196,8 @@ class ExecutionControl:
             case Absent():
                 raise UnknownExecution.of(execution_id)
             case Refused(status=found):
+                facts = {"action": move.name, "execution_id": execution_id, "found": found, "actor": actor_facts()}
+                log.info("a control action was refused", extra=facts)
                 raise refusal(move, execution_id, found)
 
     async def _answered(self, execution_id: str, *, explained: bool) -> Execution:
@@ -265,7 +271,8 @@ def retrial(
 
 
 def event_data(**facts: JsonValue) -> str:
-    """The data of an event: the facts that say something."""
+    """The data of an event: the facts that say something, and who asked."""
+    facts["actor"] = {**(actor_facts() or {})} or None
     return json.dumps({name: value for name, value in facts.items() if value not in (None, "")})
 
 

@@ -1,0 +1,89 @@
+"""Every control action is recorded with who asked, by which way, from where."""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import Any
+
+import httpx
+import pytest
+from websockets.sync.client import connect
+
+from mindswarm_exec.client import ExecutionClient
+from mindswarm_exec.direct import DirectClient
+from mindswarm_exec.errors import MoveRefused
+from mindswarm_exec.models.addresses import CLI_USER_AGENT
+from mindswarm_exec.service.actors import Actor, acting_as, actor_facts
+from tests.api.running_api import RunningApi
+
+
+def actors(client: Any, execution_id: str) -> list[tuple[str, Any]]:
+    """(event, who asked) of each control action in the record."""
+    entries = client.get_history(execution_id).entries
+    return [(one.event_type.partition(".")[2], one.data["actor"]) for one in entries if "actor" in one.data]
+
+
+def test_each_way_in_is_told_apart(api: RunningApi) -> None:
+    assert api.settings.redis_url is not None
+    with (
+        ExecutionClient(api.url) as http,
+        ExecutionClient(api.url, user_agent=CLI_USER_AGENT) as cli,
+        DirectClient(api.settings.redis_url, api.settings) as direct,
+    ):
+        execution_id = http.start("a").execution_id
+        http.pause(execution_id)
+        cli.resume(execution_id)
+        direct.cancel(execution_id)
+        with connect(f"{api.url.replace('http', 'ws', 1)}/ws?events=off") as socket:
+            params = {"execution_id": execution_id}
+            call = {"jsonrpc": "2.0", "id": 1, "method": "mindswarm.execution.retry", "params": params}
+            socket.send(json.dumps(call))
+            assert "result" in json.loads(socket.recv(timeout=5))
+        local = {"name": "client", "address": "127.0.0.1"}
+        assert actors(http, execution_id) == [
+            ("paused", {**local, "via": "http"}),
+            ("resumed", {**local, "via": "cli"}),
+            ("cancelled", {"name": "client", "via": "direct"}),
+            ("retry_scheduled", {**local, "via": "websocket"}),
+        ]
+
+
+def test_bulk_verbs_and_children_name_who_asked(api: RunningApi) -> None:
+    with ExecutionClient(api.url) as http:
+        parent = http.start("a").execution_id
+        child = http.start("a", parent_id=parent).execution_id
+        http.cancel_many(task_type="a")
+        for each in (parent, child):
+            assert [actor["via"] for _, actor in actors(http, each)] == ["http"]
+
+
+def test_an_api_key_is_told_by_its_name_and_never_by_itself(guarded_api: RunningApi) -> None:
+    key = guarded_api.run(lambda services: services.keys.create_key(["*"], "night shift"))
+    with ExecutionClient(guarded_api.url, api_key=key) as http:
+        execution_id = http.start("a").execution_id
+        http.cancel(execution_id)
+        assert actors(http, execution_id) == [
+            ("cancelled", {"name": "night shift", "via": "http", "address": "127.0.0.1"})
+        ]
+        headers = {"Authorization": f"Bearer {key}"}
+        call = {"jsonrpc": "2.0", "id": 1, "method": "mindswarm.events.getHistory", "params": {}}
+        assert key not in httpx.post(f"{guarded_api.url}/rpc", json=call, headers=headers).text
+
+
+def test_a_refused_action_is_logged_with_who_asked(api: RunningApi, caplog: pytest.LogCaptureFixture) -> None:
+    assert api.settings.redis_url is not None
+    with DirectClient(api.settings.redis_url, api.settings) as direct:
+        execution_id = direct.start("a").execution_id
+        direct.cancel(execution_id)
+        with caplog.at_level(logging.INFO), pytest.raises(MoveRefused):
+            direct.pause(execution_id)
+    (said,) = [record for record in caplog.records if record.message == "a control action was refused"]
+    assert said.__dict__["actor"] == {"name": "client", "via": "direct"}
+    assert said.__dict__["execution_id"] == execution_id
+
+
+def test_who_asks_ends_with_the_block() -> None:
+    with acting_as(Actor("a", "http", "::1")):
+        assert actor_facts() == {"name": "a", "via": "http", "address": "::1"}
+    assert actor_facts() is None
