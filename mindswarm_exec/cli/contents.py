@@ -29,6 +29,7 @@ SECTIONS: dict[str, tuple[Row, ...]] = {
         Row("beat", "processes:beat", "Run the scheduler."),
         Row("agent", "processes:agent", "Run an agent: MODULE:ATTR names the Agent object."),
         Row("flower", "processes:flower", "Run Flower, Celery's dashboard (pip install 'mindswarm-exec[flower]')."),
+        Row("probe", "probe_command:probe", "Exit with 0 if a process is fit for service, for health checks."),
     ),
     "Submit and watch": (
         Row("start", "start_command:start", "Start an execution of a task type."),

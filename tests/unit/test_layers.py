@@ -34,6 +34,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "celery_app": ("mindswarm_exec.celery_app",),
     "embedded": ("mindswarm_exec.embedded",),
     "flower": ("mindswarm_exec.flower",),
+    "probe": ("mindswarm_exec.probe",),
     "api": ("mindswarm_exec.api",),
     "direct": ("mindswarm_exec.direct",),
     "client": ("mindswarm_exec.client",),
@@ -50,6 +51,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "mindswarm_exec.cli.processes",
         "mindswarm_exec.cli.keys_command",
         "mindswarm_exec.cli.demo_command",
+        "mindswarm_exec.cli.probe_command",
     ),
 }
 
@@ -63,6 +65,7 @@ ARROWS: dict[str, set[str]] = {
     "celery_app": {"pure", "ledger"},
     "embedded": {"pure"},
     "flower": {"pure", "celery_app", "embedded"},
+    "probe": {"pure", "ledger", "embedded"},
     "api": {"pure", "service"},
     "direct": {"pure", "ledger", "service", "client", "celery_app"},
     "client": {"pure"},
@@ -73,7 +76,7 @@ ARROWS: dict[str, set[str]] = {
     "testing": {"pure", "ledger", "service", "sdk", "direct", "embedded", "workers"},
     "api process": {"pure", "ledger", "service", "api", "celery_app", "embedded"},
     "stack": {"pure", "cli", "client", "embedded"},
-    "commands": {"pure", "cli", "demo", "api process", "flower", "workers", "scheduler"},
+    "commands": {"pure", "cli", "demo", "api process", "flower", "probe", "workers", "scheduler"},
 }
 
 #: Libraries that only some layers may import.
