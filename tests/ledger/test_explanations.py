@@ -1,0 +1,310 @@
+"""Explanations are true: what they say is held against what the ledger does next."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from mindswarm_exec.errors import UnknownAgent
+from mindswarm_exec.identifiers import new_nonce
+from mindswarm_exec.ledger import operations
+from mindswarm_exec.ledger.operations import Settlement
+from mindswarm_exec.lifecycle import COMPLETE
+from mindswarm_exec.models.explanations import AgentSketch, Explanation, SimulateRequest, Simulation
+from mindswarm_exec.models.options import DemandClass, ExecutionOptions
+from mindswarm_exec.selection import Candidate, choose, is_free, score, suits
+from mindswarm_exec.settings import Settings
+from tests.ledger.explained import AGENTS, MEETS_ALL, Explained, agents, submissions, worlds
+from tests.ledger.invariants_of_agents import candidates
+
+thorough = settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+#: Settlements after which whoever waits for a slot or a permit must have had its turn.
+ENOUGH = 40
+
+
+@pytest.fixture(scope="module")
+def explained(valkey_url: str) -> Iterator[Explained]:
+    explained = Explained(valkey_url, Settings(namespace="t-explanations"))
+    yield explained
+    explained.close()
+
+
+def explain(on: Explained, execution_id: str) -> Explanation:
+    return on.ask(on.service.explain(execution_id))
+
+
+def waiting(on: Explained) -> list[str]:
+    return [id for id, record in on.world.snapshot().executions.items() if record["status"] in ("pending", "paused")]
+
+
+def cause_of(on: Explained, execution_id: str) -> str | None:
+    told = explain(on, execution_id).waiting
+    return told and told.reason
+
+
+def named_in(told: Explanation) -> list[str]:
+    assert told.waiting is not None
+    return re.findall(r"\ba-\d\b", told.waiting.detail)
+
+
+@pytest.fixture(autouse=True)
+def _empty(explained: Explained) -> None:
+    explained.world._clear()
+
+
+# --- what waits ------------------------------------------------------------------------------------------
+
+
+@thorough
+@given(drawn=worlds)
+def test_whatever_waits_waits_for_the_cause_that_is_told(explained: Explained, drawn: dict[str, Any]) -> None:
+    begin(explained, drawn)
+    assert explained.world.run(operations.match_waiting(1000))[0] == 0, "nothing is placed while nothing is removed"
+    saved = explained.save()
+    for execution_id in waiting(explained):
+        told = explain(explained, execution_id)
+        assert told.waiting is not None
+        remove(explained, told)
+        assert cause_of(explained, execution_id) != told.waiting.reason, told
+        explained.restore(saved)
+
+
+def begin(on: Explained, drawn: dict[str, Any]) -> None:
+    on.world._clear()
+    on.world.model = type(on.world.model)()
+    on.build(drawn)
+
+
+def remove(on: Explained, told: Explanation) -> None:
+    """Take away exactly the cause that is told."""
+    assert told.waiting is not None
+    id, world = told.execution_id, on.world
+    match told.waiting.reason:
+        case "paused":
+            world.run(operations.resume(id, new_nonce(), "{}", {}, checkpoint_replaced=False))
+        case "budget":
+            world.run(operations.resume(id, new_nonce(), "{}", {"budget:tokens": 100}, checkpoint_replaced=False))
+        case "input_required":
+            world.run(operations.provide_input(id, new_nonce(), "q", '"yes"', "{}"))
+        case "start_at" | "retry_delay":
+            world.advance(60)
+            world.run(operations.admit(id))
+        case "concurrency_key":
+            end_holders(on, told)
+        case "agents_busy":
+            settle_until_it_is_served(on, told)
+        case "agents_asleep":
+            open_sleeper(on, told)
+        case "agents_offline":
+            register_again(on, named_in(told)[0])
+        case "success_rate":
+            raise_rates(on, told)
+        case "no_such_task_type" | "no_suitable_agent":
+            expect_nothing_places(on, told)
+            register_what_fits(on, told)
+
+
+def end_holders(on: Explained, told: Explanation) -> None:
+    """End holders of its key: if it is the first in line, and as many as its limit hold, the end of one is enough."""
+    record = on.world.snapshot().executions[told.execution_id]
+    key, limit = f"default {record['concurrency_key']}", int(record["concurrency_limit"])
+    for _ in range(ENOUGH):
+        snapshot = on.world.snapshot()
+        holders = snapshot.families["concurrency"].get(key, set())
+        first = min(snapshot.families["held_back"][key].items(), key=lambda one: (one[1], one[0]))[0]
+        on.world.run(operations.cancel(min(holders), new_nonce(), "", force=True, error="{}", data="{}"))
+        served = cause_of(on, told.execution_id) != "concurrency_key"
+        assert served or first != told.execution_id or len(holders) > limit, told
+        if served:
+            return
+
+
+def settle_until_it_is_served(on: Explained, told: Explanation) -> None:
+    """Settle attempts of the named agents: if it is the first for its agent, one is enough."""
+    id = told.execution_id
+    for turn in range(ENOUGH):
+        found = explain(on, id)
+        if found.waiting is None or found.waiting.reason != "agents_busy":
+            return
+        busy = [name for name in named_in(found) if on.held_by(name)]
+        agent_id = busy[turn % len(busy)]
+        view = next(one for one in found.candidates if one.agent_id == agent_id)
+        assert view.ruled_out is not None
+        assert view.ruled_out.startswith("is busy"), view
+        must = is_first(on, id, agent_id) and view.load == view.max_concurrent
+        on.finish(on.held_by(agent_id)[0], Settlement(COMPLETE, slot="wake"))
+        assert not must or cause_of(on, id) != "agents_busy", told
+
+
+def is_first(on: Explained, execution_id: str, agent_id: str) -> bool:
+    """Whether its rank is the lowest over all lanes that the agent serves."""
+    snapshot = on.world.snapshot()
+    serves = snapshot.families["serves"][agent_id]
+    ranks = {
+        id: rank for name, lane in snapshot.families["lane"].items() if name in serves for id, rank in lane.items()
+    }
+    return all(rank > ranks[execution_id] for id, rank in ranks.items() if id != execution_id)
+
+
+def open_sleeper(on: Explained, told: Explanation) -> None:
+    """The agent that is waking opens; if none is, one is woken by hand."""
+    agent_id = named_in(told)[0]
+    if on.world.state(agent_id) == "sleeping":
+        on.world.wake_by_hand(agent_id)
+    on.world.open_again(agent_id)
+
+
+def register_again(on: Explained, agent_id: str) -> None:
+    record, model = on.world.snapshot().agents[agent_id], on.world.model.agents[agent_id]
+    on.world.open_agent(agent_id, int(record["max_concurrent"]), **model.profile)
+
+
+def raise_rates(on: Explained, told: Explanation) -> None:
+    """Every suitable agent has the best of rates; those that are awake offer it at once."""
+    for one in told.candidates:
+        if one.is_suitable:
+            key = on.world.ledger.keys.of("success", one.agent_id)
+            on.world.ledger.client.hset(key, told.task_type, 1)
+            if one.state == "awake":
+                on.world.open_again(one.agent_id)
+
+
+def expect_nothing_places(on: Explained, told: Explanation) -> None:
+    """No state, load, rate or time would help: it is never placed as things are."""
+    assert told.waiting is not None
+    assert told.waiting.kind == "never"
+    on.world.advance(3600)
+    for agent_id in on.world.model.agents:
+        for task_type in ("t", "u"):
+            on.world.ledger.client.hset(on.world.ledger.keys.of("success", agent_id), task_type, 1)
+        register_again(on, agent_id)
+        for attempt in on.held_by(agent_id):
+            on.finish(attempt, Settlement(COMPLETE, slot="wake"))
+    on.world.run(operations.match_waiting(1000))
+    assert cause_of(on, told.execution_id) == told.waiting.reason
+
+
+def register_what_fits(on: Explained, told: Explanation) -> None:
+    """An agent that is what the demand asks for, with slots for all that waits."""
+    record = on.world.snapshot().executions[told.execution_id]
+    demand = DemandClass.model_validate_json(record.get("demand") or f'{{"task_type":"{record["task_type"]}"}}')
+    profile = {"task_types": [demand.task_type], "capabilities": ["gpu", "web"], "labels": MEETS_ALL}
+    on.world.open_agent(demand.agent_id or "fit", 50, **profile)
+
+
+# --- what is placed --------------------------------------------------------------------------------------
+
+
+def rank(agent: Candidate, on: Explained) -> tuple[int, int, str]:
+    points = score(agent, "t", has_affinity=False, settings=on.world.settings)
+    return points.hundredths, -agent.last_used, agent.agent_id
+
+
+@thorough
+@given(drawn=worlds, wishes=submissions)
+def test_a_placement_is_what_selection_says_of_the_moment_before(
+    explained: Explained, drawn: dict[str, Any], wishes: dict[str, Any]
+) -> None:
+    begin(explained, drawn)
+    found = explained.world.snapshot()
+    agents = list(candidates(found, explained.world.model))
+    options = ExecutionOptions(agent=wishes["agent"].model_copy(update={"agent_id": None}))
+    demand = DemandClass.of("t", options.agent)
+    last = found.families["affinity"].get(f"default {options.agent.affinity_key}")
+    expected = choose(demand, options.agent, agents, last_agent_id=last, settings=explained.world.settings)
+    execution_id = explained.world.submit("t", options)
+    placed = explain(explained, execution_id or "").placement
+    if expected is None:
+        assert placed is None
+        return
+    assert placed is not None
+    free = [one for one in agents if suits(demand, one) and is_free(demand, one)]
+    others = sorted((one for one in free if one != expected), key=lambda one: rank(one, explained), reverse=True)
+    points = score(expected, "t", has_affinity=expected.agent_id == last, settings=explained.world.settings)
+    assert (placed.agent_id, placed.load, placed.max_concurrent) == (
+        expected.agent_id,
+        expected.load,
+        expected.max_concurrent,
+    )
+    assert placed.terms.model_dump() == pytest.approx(
+        {name: getattr(points, name) for name in ("idle", "free_slots", "success", "affinity")}
+    )
+    assert placed.score == pytest.approx(points.total)
+    assert [(one.agent_id, one.score) for one in placed.runners_up] == [
+        (one.agent_id, rank(one, explained)[0] / 100) for one in others[:4]
+    ]
+    margin = round(points.total - rank(others[0], explained)[0] / 100, 2) if others else None
+    assert placed.margin == pytest.approx(margin)
+
+
+# --- simulations -----------------------------------------------------------------------------------------
+
+
+@thorough
+@given(drawn=worlds, wishes=submissions)
+def test_a_simulation_says_what_start_then_does(
+    explained: Explained, drawn: dict[str, Any], wishes: dict[str, Any]
+) -> None:
+    begin(explained, drawn)
+    options = explained.options(wishes)
+    thought = simulated(explained, SimulateRequest(task_type=wishes["task_type"], options=options))
+    expect_the_same_of_start(explained, wishes["task_type"], options, thought)
+
+
+@thorough
+@given(drawn=worlds, wishes=submissions, one_more=agents)
+def test_a_simulation_with_one_more_agent_says_what_start_does_when_it_has_opened(
+    explained: Explained, drawn: dict[str, Any], wishes: dict[str, Any], one_more: dict[str, Any]
+) -> None:
+    begin(explained, drawn)
+    options = explained.options(wishes)
+    name = next((name for name in AGENTS if name not in explained.world.model.agents), "one-more")
+    profile = one_more["profile"]
+    sketch = AgentSketch(agent_id=name, max_concurrent=one_more["slots"], **profile)
+    request = SimulateRequest(task_type=wishes["task_type"], options=options, with_agent=sketch)
+    thought = simulated(explained, request)
+    explained.world.open_agent(name, one_more["slots"], **profile)
+    expect_the_same_of_start(explained, wishes["task_type"], options, thought)
+
+
+def simulated(on: Explained, request: SimulateRequest) -> Simulation | None:
+    """The simulation; nothing is written by it. None if it names an agent that is unknown."""
+    before = on.save().keys
+    try:
+        return on.ask(on.service.simulate(request))
+    except UnknownAgent:
+        return None
+    finally:
+        assert on.save().keys == before
+
+
+def expect_the_same_of_start(
+    on: Explained, task_type: str, options: ExecutionOptions, thought: Simulation | None
+) -> None:
+    loads = {name: len(held) for name, held in on.world.snapshot().families["held"].items()}
+    execution_id = on.world.submit(task_type, options)
+    assert (thought is None) == (execution_id is None)
+    if thought is None or execution_id is None:
+        return
+    told = explain(on, execution_id)
+    if thought.would == "start":
+        assert told.placement is not None, (thought, told)
+        chosen = told.placement.agent_id
+        assert told.placement.by == thought.by
+        is_one_of_equals = thought.by == "forced" and loads.get(chosen, 0) == loads.get(thought.agent_id or "", 0)
+        assert chosen == thought.agent_id or is_one_of_equals
+        return
+    assert thought.waiting is not None
+    assert told.waiting is not None, (thought, told)
+    assert (told.waiting.reason, told.waiting.kind) == (thought.waiting.reason, thought.waiting.kind)
+    if thought.lane is not None:
+        assert told.lane is not None
+        assert (told.lane.ahead, told.lane.length, told.lane.just_ahead) == (
+            thought.lane.ahead,
+            thought.lane.length + 1,
+            thought.lane.just_ahead,
+        )
