@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 
 import pytest
 
+from tests.e2e.controlled_swarm import ControlledSwarm
 from tests.e2e.swarm import Swarm
 
 
@@ -17,6 +18,13 @@ def pytest_runtest_makereport(
     if report.failed:
         report.sections += [(f"log of {name}", log) for name, log in Swarm.logs()]
     return report
+
+
+@pytest.fixture(scope="package")
+def controlled_swarm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlledSwarm]:
+    """The swarm that the tests of control share; each leaves its agents `one` and `two` as it found them."""
+    with ControlledSwarm(tmp_path_factory.mktemp("controlled")) as swarm:
+        yield swarm
 
 
 @pytest.fixture

@@ -14,9 +14,8 @@ from tests.e2e.controlled_swarm import ControlledSwarm
 
 
 @pytest.fixture(scope="module")
-def swarm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlledSwarm]:
-    with ControlledSwarm(tmp_path_factory.mktemp("budgets"), agents=("one",)) as swarm:
-        yield swarm
+def swarm(controlled_swarm: ControlledSwarm) -> ControlledSwarm:
+    return controlled_swarm
 
 
 @pytest.fixture(autouse=True)
@@ -24,6 +23,7 @@ def _slots_return_to_zero(swarm: ControlledSwarm) -> Iterator[None]:
     """Whatever a test did, its agents hold nothing when its handlers have ended."""
     yield
     swarm.await_load("one", 0)
+    swarm.await_load("two", 0)
 
 
 def spending(

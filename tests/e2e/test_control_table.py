@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 
 import pytest
 
@@ -17,9 +16,8 @@ ALLOWANCE_SECONDS = 3.0
 
 
 @pytest.fixture(scope="module")
-def swarm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlledSwarm]:
-    with ControlledSwarm(tmp_path_factory.mktemp("table")) as swarm:
-        yield swarm
+def swarm(controlled_swarm: ControlledSwarm) -> ControlledSwarm:
+    return controlled_swarm
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row.verb}.{row.kind}".replace(" --", "."))

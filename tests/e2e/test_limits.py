@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -13,9 +12,8 @@ from tests.eventually import eventually
 
 
 @pytest.fixture(scope="module")
-def swarm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlledSwarm]:
-    with ControlledSwarm(tmp_path_factory.mktemp("limits"), agents=("one",)) as swarm:
-        yield swarm
+def swarm(controlled_swarm: ControlledSwarm) -> ControlledSwarm:
+    return controlled_swarm
 
 
 LIMITS = [
@@ -38,8 +36,8 @@ def test_a_limit_ends_the_attempt_alone_with_what_was_measured_and_leaves_nothin
     limit: float,
     file: str,
 ) -> None:
-    beside = [swarm.running(f"wait.{one}", file) for one in ("async", "thread", "process")]
-    execution_id = swarm.start("greed", greed, resource_limits=limits)
+    beside = [swarm.running(f"wait.{one}", file, on="one") for one in ("async", "thread", "process")]
+    execution_id = swarm.start("greed", greed, resource_limits=limits, on="one")
     pid = swarm.pid_of(execution_id)
     ended = swarm.await_end(execution_id)
     assert ended.error is not None

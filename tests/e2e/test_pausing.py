@@ -20,9 +20,8 @@ FROZEN_IN_PLACE = ["wait.process", "wait.command"]
 
 
 @pytest.fixture(scope="module")
-def swarm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlledSwarm]:
-    with ControlledSwarm(tmp_path_factory.mktemp("pausing")) as swarm:
-        yield swarm
+def swarm(controlled_swarm: ControlledSwarm) -> ControlledSwarm:
+    return controlled_swarm
 
 
 @pytest.fixture(autouse=True)

@@ -16,9 +16,8 @@ YES = {"approved": True, "by": "ann"}
 
 
 @pytest.fixture(scope="module")
-def swarm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlledSwarm]:
-    with ControlledSwarm(tmp_path_factory.mktemp("questions")) as swarm:
-        yield swarm
+def swarm(controlled_swarm: ControlledSwarm) -> ControlledSwarm:
+    return controlled_swarm
 
 
 @pytest.fixture(autouse=True)
