@@ -133,6 +133,11 @@ def test_every_panel_of_the_dashboard_asks_for_metrics_that_exist(api: RunningAp
     assert families(api) - names == set(), "a metric that the dashboard does not show"
 
 
+def test_the_guide_to_operating_names_every_metric_and_no_other(api: RunningApi) -> None:
+    guide = (DEPLOY.parent / "docs" / "operating.md").read_text(encoding="utf-8")
+    assert asked(guide) == families(api)
+
+
 def test_every_query_of_the_dashboard_is_one_that_prometheus_takes(tmp_path: Path) -> None:
     rules = [
         {"record": f"panel:{number}", "expr": query.replace("$__rate_interval", "5m")}
