@@ -191,12 +191,15 @@ def progress(found: Execution) -> Text:
 
 def _classes(found: QueueStatus) -> Table:
     table = _table("TASK TYPE", "NEEDS")
-    for name in ("WAITING", "SUITABLE AGENTS", "FREE"):
+    for name in ("WAITING", "OLDEST", "IN/MIN", "OUT/MIN", "NEXT IN", "SUITABLE AGENTS", "FREE"):
         table.add_column(name, justify="right")
     for depth in found.by_class:
         needs = cells.clean(", ".join(depth.required_capabilities)) or "–"
         free = Text(str(depth.free_agents), style="red" if depth.waiting and not depth.suitable_agents else "")
-        table.add_row(cells.clean(depth.task_type), needs, str(depth.waiting), str(depth.suitable_agents), free)
+        next_in = None if depth.predicted_start_seconds is None else depth.predicted_start_seconds * 1000
+        pace = [f"{rate:.3g}" for rate in (depth.arrivals_per_minute, depth.services_per_minute)]
+        row = [str(depth.waiting), cells.duration(depth.oldest_wait_ms), *pace, cells.duration(next_in)]
+        table.add_row(cells.clean(depth.task_type), needs, *row, str(depth.suitable_agents), free)
     return table
 
 

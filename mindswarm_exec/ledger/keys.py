@@ -10,6 +10,8 @@ a test compares the two.
     lane            zset     by class: waiting execution id → rank (ms)             while it waits
     backlog         set      classes whose lane is not empty                        derived from lanes
     depth           hash     "<project> <priority>" → executions in lanes           derived from lanes
+    elsewhere       hash     "<project> <place>" → pending executions not in lanes  derived from their places
+    flow            hash     by minute (ms): "<class> <in, out>" → how many         ten minutes
     classes         zset     demand class id → ms of last use                       unused classes are forgotten
     class           string   the demand as canonical JSON                           with its member of `classes`
     suitable        set      by class: registered agents that meet the demand       with the class
@@ -65,7 +67,7 @@ FAMILIES = frozenset(
     | {"serves", "held", "success", "deadlines", "affinity", "concurrency", "held_back", "idempotency", "task"}
     | {"rollup", "rolled"}
     | {"tasks", "uses", "swept_at", "events", "ended", "control", "clock_offset", "api_key", "children", "cascade"}
-    | {"event_counts"}
+    | {"event_counts", "elsewhere", "flow"}
 )
 
 

@@ -131,6 +131,8 @@ class QueueFacts:
 
     by_status: dict[Status, int]
     depth: dict[tuple[str, int], int]
+    #: pending in no lane, by project and place: `delay` or `concurrency`
+    elsewhere: dict[tuple[str, str], int]
     backlog: tuple[str, ...]
     oldest_pending_at_ms: int | None
     oldest_pending_id: str | None
@@ -140,14 +142,16 @@ def queue() -> Operation[QueueFacts]:
     """What waits, counted."""
     counts = tuple(("ZCARD", Key("status", status)) for status in Status)
     oldest = ("ZRANGE", Key("status", Status.PENDING), 0, 0, "WITHSCORES")
-    steps = (*counts, ("HGETALL", Key("depth")), ("SMEMBERS", Key("backlog")), oldest)
+    hashes = (("HGETALL", Key("depth")), ("HGETALL", Key("elsewhere")))
+    steps = (*counts, *hashes, ("SMEMBERS", Key("backlog")), oldest)
 
     def read(replies: list[Any]) -> QueueFacts:
-        *cards, depth, backlog, head = replies
+        *cards, depth, elsewhere, backlog, head = replies
         pairs = _scored(head)
         return QueueFacts(
             by_status={status: int(count) for status, count in zip(Status, cards, strict=True)},
             depth={_depth_key(name): int(count) for name, count in _mapping(depth).items() if int(count)},
+            elsewhere={_place_key(name): int(count) for name, count in _mapping(elsewhere).items() if int(count)},
             backlog=tuple(sorted(backlog)),
             oldest_pending_at_ms=int(pairs[0][1]) if pairs else None,
             oldest_pending_id=pairs[0][0] if pairs else None,
@@ -161,6 +165,11 @@ def _depth_key(name: str) -> tuple[str, int]:
     return project_id, int(priority)
 
 
+def _place_key(name: str) -> tuple[str, str]:
+    project_id, _, place = name.rpartition(" ")
+    return project_id, place
+
+
 @dataclass(frozen=True, slots=True)
 class ClassFacts:
     class_id: str
@@ -168,6 +177,8 @@ class ClassFacts:
     waiting: int
     suitable: int
     available: int
+    #: the first in its lane
+    head: str | None
 
 
 def demand_class(class_id: str) -> Operation[ClassFacts]:
@@ -177,8 +188,29 @@ def demand_class(class_id: str) -> Operation[ClassFacts]:
         ("ZCARD", Key("lane", class_id)),
         ("SCARD", Key("suitable", class_id)),
         ("ZCARD", Key("available", class_id)),
+        ("ZRANGE", Key("lane", class_id), 0, 0),
     )
-    return Operation(steps, lambda replies: ClassFacts(class_id, replies[0] or "{}", *map(int, replies[1:])))
+
+    def read(replies: list[Any]) -> ClassFacts:
+        demand, waiting, suitable, available, heads = replies
+        counts = {"waiting": int(waiting), "suitable": int(suitable), "available": int(available)}
+        return ClassFacts(class_id, demand or "{}", **counts, head=heads[0] if heads else None)
+
+    return Operation(steps, read)
+
+
+def flow(minutes_ms: Sequence[int]) -> Operation[dict[str, int]]:
+    """What went through the lanes in some minutes, each by its first millisecond: "<class> <in, out>" → how many."""
+    steps = tuple(("HGETALL", Key("flow", str(at_ms))) for at_ms in minutes_ms)
+
+    def read(replies: list[Any]) -> dict[str, int]:
+        sums: dict[str, int] = {}
+        for reply in replies:
+            for name, count in _mapping(reply).items():
+                sums[name] = sums.get(name, 0) + int(count)
+        return sums
+
+    return Operation(steps, read)
 
 
 def server_time_ms() -> Operation[int]:

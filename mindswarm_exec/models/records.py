@@ -314,6 +314,14 @@ class DepthOfClass(WireModel):
     waiting: int
     suitable_agents: int
     free_agents: int
+    oldest_wait_ms: int | None = Field(
+        None, description="of the 200 that wait longest; of a class without one of them, the first in line"
+    )
+    arrivals_per_minute: float = Field(0.0, description="asked for an agent, over the last five minutes")
+    services_per_minute: float = Field(0.0, description="given to an agent, over the last five minutes")
+    predicted_start_seconds: float | None = Field(
+        None, description="until the first in line is given to an agent, at that rate; null: unknown"
+    )
 
 
 class QueueStatus(WireModel):

@@ -70,6 +70,9 @@ def check_derived_from_lanes(snapshot: Snapshot) -> None:
     waiting = [snapshot.executions[id] for lane in lanes.values() for id in lane]
     counted = Counter(f"{record['project_id']} {record['priority']}" for record in waiting)
     assert {name: int(count) for name, count in snapshot.only("depth").items() if count != "0"} == counted
+    pending = [one for one in snapshot.executions.values() if one["status"] == "pending" and one["place"] != "lane"]
+    elsewhere = Counter(f"{record['project_id']} {record['place']}" for record in pending)
+    assert {name: int(count) for name, count in snapshot.only("elsewhere").items() if count != "0"} == elsewhere
 
 
 def check_load(snapshot: Snapshot, model: Model) -> None:

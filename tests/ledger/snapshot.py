@@ -15,6 +15,7 @@ _READS: dict[str, tuple[Any, ...]] = {
     "lane": ("ZRANGE", 0, -1, "WITHSCORES"),
     "backlog": ("SMEMBERS",),
     "depth": ("HGETALL",),
+    "elsewhere": ("HGETALL",),
     "classes": ("ZRANGE", 0, -1, "WITHSCORES"),
     "class": ("GET",),
     "suitable": ("SMEMBERS",),

@@ -23,6 +23,12 @@ if TEST_CLOCK then NOW = NOW + (tonumber(call('GET', key('clock_offset'))) or 0)
 -- ms(number) -> an integer as decimal digits (Lua would print 1.7e+12)
 local function ms(number) return string.format('%.0f', number) end
 
+-- count_flow(class id, way): one more execution came 'in' to ask for an agent, or went 'out' to one, this minute
+local function count_flow(class_id, way)
+  local flow = key('flow', ms(math.floor(NOW / 60000) * 60000))
+  if call('HINCRBY', flow, class_id .. ' ' .. way, 1) == 1 then call('EXPIRE', flow, 600) end
+end
+
 -- fresh_nonce(entropy) -> the next of a row of nonces that the caller's 128 random bits give
 local nonces_drawn = 0
 local function fresh_nonce(entropy)

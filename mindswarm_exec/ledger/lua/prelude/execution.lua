@@ -8,7 +8,7 @@ local function load(id)
   local x = { id = id, changes = {}, fresh = {} }
   for i = 1, #fields, 2 do x[fields[i]] = fields[i + 1] end
   x.seq = tonumber(x.seq)
-  x.was = x.status
+  x.was, x.was_in = x.status, x.place
   for _, name in ipairs(WATCHED[x.status] or {}) do
     if x[name .. '_at_ms'] then x.was_watched = true end
   end
@@ -79,6 +79,14 @@ local function watch(x)
   end
 end
 
+-- count_place(x): what is pending in no lane is counted by project and by the place where it waits
+local function count_place(x)
+  local before, after = x.was_in, x.place
+  if before == after then return end
+  if before and before ~= 'lane' then call('HINCRBY', key('elsewhere'), x.project_id .. ' ' .. before, -1) end
+  if after and after ~= 'lane' then call('HINCRBY', key('elsewhere'), x.project_id .. ' ' .. after, 1) end
+end
+
 -- save(x): write what changed: the record, the index by status, the deadline, the task
 local function save(x)
   local written, removed = {}, {}
@@ -97,6 +105,8 @@ local function save(x)
     call('ZADD', key('status', x.status), ms(NOW), x.id)
     if x.task_id then follow(x) end
   end
+  count_place(x)
   watch(x)
+  x.was_in = x.place
   x.was, x.changes, x.fresh = x.status, {}, {}
 end

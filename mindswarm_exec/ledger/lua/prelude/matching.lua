@@ -87,6 +87,7 @@ local NOBODY_ELSE = {}
 -- reserve(x, agent, how, entropy, free): a slot of the agent is x's from now on, under a fresh nonce
 local function reserve(x, agent, how, entropy, free)
   record_decision(x, agent, how, free or NOBODY_ELSE)
+  count_flow(x.class_id, 'out')
   set(x, 'agent_id', agent.id)
   set(x, 'nonce', fresh_nonce(entropy))
   set(x, 'attempt', (tonumber(x.attempt) or 0) + 1)

@@ -43,6 +43,7 @@ local function enter(x, entropy)
     end
     note_held_back(x)
   end
+  count_flow(x.class_id, 'in')
   local agent_id, how, free = choose(x)
   if agent_id then
     local agent = load_agent(agent_id)
