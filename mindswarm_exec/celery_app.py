@@ -27,6 +27,8 @@ MATCH_TASK = "mindswarm.match_waiting"
 FORGET_TASK = "mindswarm.forget"
 ROLL_UP_TASK = "mindswarm.roll_up"
 
+#: RabbitMQ keeps an agent's queue this long without the agent; a number of its own, as it may never change.
+AGENT_QUEUE_SECONDS = 86400.0
 #: kombu's name for a priority's list on Redis needs every step; 0 is the most urgent there.
 PRIORITY_STEPS = list(range(10))
 
@@ -41,6 +43,16 @@ def front_door_queue(settings: Settings) -> str:
 
 def sweep_queue(settings: Settings) -> str:
     return f"{settings.namespace}.sweeps"
+
+
+def celery_queue(settings: Settings, name: str) -> Queue:
+    """The queue as whoever consumes or publishes declares it: RabbitMQ refuses a declaration that differs.
+
+    An agent's queue that nobody has consumed for a day goes. The others are also declared by strangers, so they are
+    as Celery makes them.
+    """
+    is_an_agents = name.startswith(agent_queue(settings, ""))
+    return Queue(name, routing_key=name, expires=AGENT_QUEUE_SECONDS if is_an_agents else None)
 
 
 def broker_is_ledger(settings: Settings, ledger_url: str) -> bool:
@@ -74,7 +86,7 @@ def create_app(
         task_ignore_result=True,
         task_acks_late=False,
         task_track_started=False,
-        task_queues=[Queue(queue, routing_key=queue) for queue in queues],
+        task_queues=[celery_queue(settings, queue) for queue in queues],
         task_default_queue=queues[0] if queues else front_door_queue(settings),
         task_create_missing_queues=True,
         worker_send_task_events=settings.task_events,
@@ -145,7 +157,7 @@ class CeleryPublisher:
         self._app.send_task(
             RUN_TASK,
             args=[wake.execution_id, wake.nonce],
-            queue=agent_queue(self._settings, wake.agent_id),
+            queue=celery_queue(self._settings, agent_queue(self._settings, wake.agent_id)),
             priority=broker_priority(self._app.conf.broker_url, wake.priority),
             task_id=wake.attempt_id,
             shadow=wake.task_type,

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from amqp.exceptions import PreconditionFailed
+from kombu import Connection, Queue
 
+from mindswarm_exec.celery_app import celery_queue
 from mindswarm_exec.lifecycle import CANCELLED, COMPLETED
 from tests.e2e.celery_program import CeleryProgram
 from tests.e2e.rabbitmq import RabbitMQ
@@ -65,6 +68,14 @@ def test_flower_sees_agents_and_revokes(swarm: Swarm) -> None:
     flower.await_task(f"{execution_id}.1", "STARTED")
     flower.revoke(f"{execution_id}.1")
     assert swarm.await_end(execution_id).status is CANCELLED
+
+
+def test_the_queue_of_an_agent_that_never_comes_back_goes_away(swarm: Swarm) -> None:
+    declared = celery_queue(swarm.settings, "swarm.agent.first")
+    with Connection(swarm.broker_url) as connection:
+        declared(connection.channel()).queue_declare()  # as the agent has declared it, or it would be refused
+        with pytest.raises(PreconditionFailed, match="x-expires"):
+            Queue(declared.name, routing_key=declared.name)(connection.channel()).queue_declare()
 
 
 def test_the_work_of_a_killed_agent_runs_elsewhere(swarm: Swarm) -> None:
