@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: demo test lint typecheck bench docs clean
+.PHONY: demo test lint typecheck bench docs site clean
 
 $(READY): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -30,5 +30,8 @@ bench: $(READY)  ## side by side with plain Celery; writes .bench/results.json
 docs: $(READY)  ## render the parts of docs/ that the code says
 	$(BIN)/python -m docs.render
 
+site: $(READY)  ## the documents as a static site, in site/
+	$(BIN)/python -m mkdocs build --strict
+
 clean:
-	rm -rf $(VENV) .mindswarm .bench .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .mindswarm .bench .pytest_cache .mypy_cache .ruff_cache site

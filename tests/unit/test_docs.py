@@ -145,9 +145,9 @@ def test_every_example_is_python_and_imports_what_exists(page: Path) -> None:
                 assert all(hasattr(module, name.name) for name in node.names), ast.unparse(node)
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/writing-agents.md"])
-def test_every_example_marked_runnable_runs(page: str) -> None:
-    assert run_examples(render.ROOT / page)
+@pytest.mark.parametrize("page", [page for page in PAGES if "```python runnable" in text(page.values[0])])
+def test_every_example_marked_runnable_runs(page: Path) -> None:
+    assert run_examples(page)
 
 
 def test_the_agent_of_the_readme_does_its_work(valkey_url: str, namespace: str) -> None:
