@@ -24,6 +24,12 @@ class Settings(BaseModel):
     broker_url: str | None = Field(None, description="Celery's broker; unset: the ledger's server")
     namespace: str = Field("mindswarm", pattern=r"^[a-z0-9][a-z0-9_.-]{0,62}$", description="prefix of every key")
     data_dir: Path = Field(Path(".mindswarm"), description="the embedded server's data")
+    archive_url: str | None = Field(
+        None,
+        description="SQL database (sqlite, postgresql) that keeps what has ended after retention_seconds; off: none; "
+        "unset: a file under data_dir beside an embedded ledger, else none",
+        repr=False,
+    )
     api_url: str = Field("http://127.0.0.1:8420", description="where clients find the API")
     api_host: str = Field("127.0.0.1", description="address the API binds; only loopback without API keys")
     api_port: int = Field(8420, ge=0, le=65535)

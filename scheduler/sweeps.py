@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from mindswarm_exec.ledger import operations, reads
 from mindswarm_exec.ledger.faces import SyncLedger
 from mindswarm_exec.ledger.replies import Wake
 from mindswarm_exec.service import sweeps
+
+if TYPE_CHECKING:
+    from scheduler.archiving import Archiver
 
 log = logging.getLogger(__name__)
 
@@ -19,9 +23,12 @@ MOST_FORGOTTEN, MOST_ROUNDS = 500, 200
 class Sweeper:
     """Sweeps due deadlines, repairs missed matches, forgets what has outlived its retention."""
 
-    def __init__(self, ledger: SyncLedger, publish: Callable[[Sequence[Wake]], None]) -> None:
+    def __init__(
+        self, ledger: SyncLedger, publish: Callable[[Sequence[Wake]], None], archiver: Archiver | None = None
+    ) -> None:
         self._ledger = ledger
         self._publish = publish
+        self._archiver = archiver
 
     def sweep(self) -> None:
         """Move on everything that is due."""
@@ -46,10 +53,16 @@ class Sweeper:
             log.warning("executions had missed their agents", extra={"action": "match_waiting", "matches": matches})
 
     def forget(self) -> None:
-        """Remove ended executions, idle classes and events that have outlived their retention."""
+        """Remove ended executions, idle classes and events that have outlived their retention.
+
+        Where there is an archive, executions are copied into it first, and only what is there is removed.
+        """
         settings = self._ledger.settings
         retention_ms = round(settings.retention_seconds * 1000)
         for _ in range(MOST_ROUNDS):
-            forgotten = self._ledger.run(operations.forget(retention_ms, MOST_FORGOTTEN, settings.max_events))
-            if forgotten < MOST_FORGOTTEN:
+            copied = self._archiver.copy_due() if self._archiver is not None else 0
+            forgetting = operations.forget(
+                retention_ms, MOST_FORGOTTEN, settings.max_events, only_archived=self._archiver is not None
+            )
+            if self._ledger.run(forgetting) < MOST_FORGOTTEN and not copied:
                 return

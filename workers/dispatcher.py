@@ -12,13 +12,14 @@ import asyncio
 import logging
 import threading
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from celery import Celery, Task, bootsteps, signals
 from celery.exceptions import Reject
 from celery.worker import WorkController
 from pydantic import ValidationError
 
+from mindswarm_exec.archive.opening import open_archive
 from mindswarm_exec.celery_app import (
     FORGET_TASK,
     MATCH_TASK,
@@ -43,6 +44,9 @@ from mindswarm_exec.settings import Settings
 from scheduler.rollups import Roller
 from scheduler.sweeps import Sweeper
 from workers.consumer import end_within, harden
+
+if TYPE_CHECKING:
+    from scheduler.archiving import Archiver
 
 log = logging.getLogger(__name__)
 
@@ -116,7 +120,7 @@ class DispatcherProcess:
         )
         publisher = CeleryPublisher(self.app, settings)
         ledger = SyncLedger(connect_sync(url, settings), settings)
-        sweeper = Sweeper(ledger, publisher.publish_now)
+        sweeper = Sweeper(ledger, publisher.publish_now, _archiver(ledger))
         self.app.conf.update(
             worker_pool="threads", worker_concurrency=4, worker_prefetch_multiplier=4, result_backend=_backend(url)
         )
@@ -143,6 +147,15 @@ class DispatcherProcess:
         """Work until told to stop."""
         options = ["--loglevel=WARNING", "--without-gossip", "--without-mingle", "-n", "dispatcher-%i@%h"]
         self.app.worker_main(["--quiet", "worker", *options])
+
+
+def _archiver(ledger: SyncLedger) -> Archiver | None:
+    archive = open_archive(ledger.settings)
+    if archive is None:
+        return None
+    from scheduler.archiving import Archiver  # needs SQLAlchemy
+
+    return Archiver(ledger, archive)
 
 
 def _backend(url: str) -> str | None:

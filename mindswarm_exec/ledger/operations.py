@@ -294,10 +294,15 @@ def match_waiting(most: int = 1000) -> Operation[tuple[int, tuple[Wake, ...]]]:
     return _script("match_waiting", lambda reply: (int(reply[1]), answers.wakes(reply[2])), new_nonce(), most)
 
 
-def forget(retention_ms: int, most: int, events_kept: int) -> Operation[int]:
+def mark_archived(seqs: Mapping[str, str]) -> Operation[int]:
+    """Note that executions (id → seq of the record) are in the archive; returns how many still are as then."""
+    return _script("mark_archived", lambda reply: int(reply[1]), *_flat(seqs))
+
+
+def forget(retention_ms: int, most: int, events_kept: int, *, only_archived: bool = False) -> Operation[int]:
     """Remove what has outlived its retention; returns the number of executions removed."""
-    statuses = sorted(TERMINAL)
-    return _script("forget", lambda reply: int(reply[1]), retention_ms, most, events_kept, *statuses)
+    args = (retention_ms, most, events_kept, "1" if only_archived else "0", *sorted(TERMINAL))
+    return _script("forget", lambda reply: int(reply[1]), *args)
 
 
 def roll_up(most: int, kept_ms: tuple[int, int, int]) -> Operation[Rolled]:

@@ -6,11 +6,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from mindswarm_exec.archive.opening import open_archive
 from mindswarm_exec.ledger.api_keys import ApiKeyStore
 from mindswarm_exec.ledger.event_log import EventLog
 from mindswarm_exec.ledger.faces import AsyncLedger, SyncLedger, connect_async, connect_sync
 from mindswarm_exec.service.agents import AgentManager
 from mindswarm_exec.service.api_keys import ApiKeys
+from mindswarm_exec.service.archived import ArchivedRecords
 from mindswarm_exec.service.background import SweepsIfSilent
 from mindswarm_exec.service.events import EventService
 from mindswarm_exec.service.executions import ExecutionService, Publisher
@@ -45,8 +47,10 @@ async def open_services(
     ledger = AsyncLedger(client, settings, test_clock=test_clock)
     sweeping = SyncLedger(connect_sync(url, settings), settings, test_clock=test_clock)
     background = SweepsIfSilent(sweeping, publisher)
+    archive = open_archive(settings)
+    older = ArchivedRecords(archive, ledger) if archive is not None else None
     services = Services(
-        executions=ExecutionService(ledger, settings, publisher, background),
+        executions=ExecutionService(ledger, settings, publisher, background, older),
         agents=AgentManager(ledger, publisher),
         tasks=TaskService(ledger, settings),
         events=EventService(EventLog(client, settings.namespace), settings),
@@ -58,5 +62,7 @@ async def open_services(
     finally:
         await services.events.stop()
         await services.executions.stop()
+        if archive is not None:
+            archive.close()
         sweeping.close()
         await client.aclose()

@@ -13,6 +13,7 @@ from mindswarm_exec.errors import InvalidRequest, UnknownExecution, UnknownTask
 from mindswarm_exec.identifiers import new_id
 from mindswarm_exec.ledger import operations, reads
 from mindswarm_exec.ledger.faces import AsyncLedger
+from mindswarm_exec.ledger.reads import Record
 from mindswarm_exec.ledger.replies import (
     Accepted,
     AgentUnknown,
@@ -34,6 +35,7 @@ from mindswarm_exec.models.records import (
     QueueStatus,
 )
 from mindswarm_exec.service import listing, metrics, rollups
+from mindswarm_exec.service.archived import OlderRecords
 from mindswarm_exec.service.bulk import Bulk, Criteria, chosen
 from mindswarm_exec.service.control import UNCHANGED, ExecutionControl, Publisher, RetryFrom
 from mindswarm_exec.service.explaining import Opens, every_project, explanation
@@ -70,9 +72,11 @@ class ExecutionService(ExecutionControl):
         settings: Settings,
         publisher: Publisher | None = None,
         background: Background | None = None,
+        older: OlderRecords | None = None,
     ) -> None:
         super().__init__(ledger, settings, publisher)
         self._background = background
+        self._older = older
 
     # --- submit ------------------------------------------------------------------------------
 
@@ -191,7 +195,7 @@ class ExecutionService(ExecutionControl):
         """Executions that match, newest first by the instant they took their present status."""
         statuses = checked_statuses(status, tuple(Status))
         wanted = listing.Filter(statuses, agent_id, task_type, task_id, project_id, since, until, tag, parent_id)
-        return await listing.page(self._ledger, wanted, limit, cursor)
+        return await listing.page(self._ledger, wanted, limit, cursor, self._older)
 
     async def explain(self, execution_id: str, opens: Opens = every_project) -> Explanation:
         """Why it waits, told as one of a closed list of causes; or why it runs where it does. True at `as_of`.
@@ -249,7 +253,7 @@ class ExecutionService(ExecutionControl):
         """Executions that have ended (or are in `status`), newest first."""
         statuses = checked_statuses(status, sorted(TERMINAL))
         wanted = listing.Filter(statuses, agent_id, task_type, task_id, project_id, since, until, tag, parent_id)
-        page = await listing.page(self._ledger, wanted, limit, cursor)
+        page = await listing.page(self._ledger, wanted, limit, cursor, self._older)
         return ExecutionHistory(executions=page.executions, next_cursor=page.next_cursor)
 
     async def get_queue_status(self, project_id: str | None = None) -> QueueStatus:
@@ -257,6 +261,16 @@ class ExecutionService(ExecutionControl):
         return await queue_status(self._ledger, project_id)
 
     # --- steps -------------------------------------------------------------------------------------------
+
+    async def _record(self, execution_id: str) -> Record:
+        """The record in the ledger, or else in the archive."""
+        try:
+            return await super()._record(execution_id)
+        except UnknownExecution:
+            record = await self._older.get(self._checked(execution_id)) if self._older is not None else None
+            if record is None:
+                raise
+            return record
 
     async def _work_of(self, request: StartRequest) -> tuple[str, JsonValue, ExecutionOptions, str]:
         """Task type, payload, options and project; what the request leaves open comes from its task."""

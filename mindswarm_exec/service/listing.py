@@ -15,6 +15,7 @@ from mindswarm_exec.ledger.operations import Operation
 from mindswarm_exec.ledger.reads import Place, Record
 from mindswarm_exec.lifecycle import Status
 from mindswarm_exec.models.records import Execution, ExecutionPage
+from mindswarm_exec.service.archived import OlderRecords
 from mindswarm_exec.service.records import execution_record
 
 #: Executions read for one page; a page of a rare filter may then be short, with a cursor to go on from.
@@ -48,6 +49,19 @@ class Filter:
         """The fields of a record that `admits` looks at."""
         return [*self._wanted(), *(["options"] if self.tag else [])]
 
+    @property
+    def equal(self) -> dict[str, str]:
+        """The fields that must have a certain value."""
+        return self._wanted()
+
+    @property
+    def since_ms(self) -> int | None:
+        return _ms(self.since)
+
+    @property
+    def until_ms(self) -> int | None:
+        return _ms(self.until)
+
     def _wanted(self) -> dict[str, str]:
         names = ("agent_id", "task_type", "task_id", "project_id", "parent_id")
         return {name: value for name in names if (value := getattr(self, name)) is not None}
@@ -76,26 +90,56 @@ def checked_statuses(given: Statuses, otherwise: Sequence[Status]) -> tuple[Stat
         ) from None
 
 
-async def page(ledger: AsyncLedger, wanted: Filter, limit: int, cursor: str | None) -> ExecutionPage:
-    """Up to `limit` executions that match, newest first, from `cursor` on.
+async def page(
+    ledger: AsyncLedger, wanted: Filter, limit: int, cursor: str | None, older: OlderRecords | None = None
+) -> ExecutionPage:
+    """Up to `limit` executions that match, newest first, from `cursor` on; of the ledger and of what is `older`.
 
     Order is by the instant at which the present status was taken. The cursor is a position in that order, so
     an execution that changes its status between two pages may be listed twice or not at all.
     """
     after = _position(cursor)
-    found: list[Execution] = []
+    found, reached = await _in_ledger(ledger, wanted, limit, after)
+    if older is None:
+        return _page(found, reached)
+    # asked for after the ledger: what has moved from the one to the other meanwhile is found, perhaps twice
+    archived = await older.page(wanted, limit, after)
+    edges = [edge for edge in (reached, archived[-1][0] if len(archived) == limit else None) if edge is not None]
+    both = sorted(
+        {one.execution_id: (order, one) for order, one in [*archived, *found]}.values(), reverse=True, key=_order
+    )
+    known = [each for each in both if not edges or each[0] >= max(edges)]
+    if len(known) > limit:
+        return _page(known[:limit], known[limit - 1][0])
+    return _page(known, max(edges) if edges else None)
+
+
+def _order(found: tuple[Order, Execution]) -> Order:
+    return found[0]
+
+
+def _page(found: Sequence[tuple[Order, Execution]], reached: Order | None) -> ExecutionPage:
+    executions = tuple(one for _, one in found)
+    return ExecutionPage(executions=executions, next_cursor=_cursor(reached) if reached else None)
+
+
+async def _in_ledger(
+    ledger: AsyncLedger, wanted: Filter, limit: int, after: Order | None
+) -> tuple[list[tuple[Order, Execution]], Order | None]:
+    """Up to `limit` that match, and how far was looked for them; None: to the end."""
+    found: list[tuple[Order, Execution]] = []
     for _ in range(MOST_READ // CHUNK):
         places = await _newest(ledger, wanted, after)
         if not places:
-            return ExecutionPage(executions=tuple(found))
+            return found, None
         records = await ledger.run_many([reads.execution(place.execution_id) for place in places])
         for place, fields in zip(places, records, strict=True):
             after = place.order
             if fields and fields.get("status") == place.status and wanted.admits(fields):
-                found.append(execution_record(place.execution_id, fields))
+                found.append((after, execution_record(place.execution_id, fields)))
                 if len(found) == limit:
-                    return ExecutionPage(executions=tuple(found), next_cursor=_cursor(after))
-    return ExecutionPage(executions=tuple(found), next_cursor=_cursor(after) if after else None)
+                    return found, after
+    return found, after
 
 
 async def every(ledger: AsyncLedger, wanted: Filter) -> list[str]:

@@ -73,7 +73,8 @@ def named_calls() -> dict[str, Operation[Any]]:
         "redeliver": operations.redeliver(id, "nonce"),
         "expire_lease": operations.expire_lease("agent_id", retention),
         "match_waiting": operations.match_waiting(most),
-        "forget": operations.forget(retention, most, kept),
+        "forget": operations.forget(retention, most, kept, only_archived=True),
+        "mark_archived": operations.mark_archived({"execution_id": "seq"}),
         "roll_up": operations.roll_up(most, ("minutes", "hours", "days")),  # type: ignore[arg-type]
         "put_task": operations.put_task("task_id", "create", "event", data, "project_id", FIELDS),
     }

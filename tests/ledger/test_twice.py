@@ -214,6 +214,14 @@ def _(world: World) -> Operation[Any]:
     return operations.forget(RETENTION_MS, 100, 1000)
 
 
+@calls("mark_archived")
+def _(world: World) -> Operation[Any]:
+    attempt = world.running(submitted(world))
+    world.settle(attempt, Settlement(COMPLETE))
+    seq = world.snapshot().executions[attempt.execution_id]["seq"]
+    return operations.mark_archived({attempt.execution_id: seq})
+
+
 @calls("roll_up", Rolled(0, 0, 0))
 def _(world: World) -> Operation[Any]:
     world.settle(world.running(submitted(world)), Settlement(COMPLETE))

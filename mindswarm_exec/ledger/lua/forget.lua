@@ -1,19 +1,24 @@
 --[[ forget.lua: remove executions that ended before a retention, classes long unused, events too many.
   KEYS  1 prefix
-  ARGV  1 retention (ms) · 2 most executions to remove · 3 events to keep · 4+ terminal statuses
+  ARGV  1 retention (ms) · 2 most executions to remove · 3 events to keep
+        4 "1" to remove only executions that are archived as they are · 5+ terminal statuses
   REPLY {"ok", executions removed:int}
   EMITS nothing
   TWICE the second call removes what the first left ]]
 local before, most, removed = ms(NOW - tonumber(ARGV[1])), tonumber(ARGV[2]), 0
-for i = 4, #ARGV do
+local only_archived = ARGV[4] == '1'
+for i = 5, #ARGV do
   local index = key('status', ARGV[i])
   for _, id in ipairs(call('ZRANGE', index, '-inf', before, 'BYSCORE', 'LIMIT', 0, most - removed)) do
     local record = key('execution', id)
-    local project_id, idempotency_key = unpack(call('HMGET', record, 'project_id', 'idempotency_key'))
-    if idempotency_key then call('DEL', key('idempotency', project_id .. ' ' .. idempotency_key)) end
-    call('UNLINK', record, key('children', id))
-    call('ZREM', index, id)
-    removed = removed + 1
+    local project_id, idempotency_key, archived, seq =
+      unpack(call('HMGET', record, 'project_id', 'idempotency_key', 'archived', 'seq'))
+    if not only_archived or archived == seq then -- a record that is gone has neither
+      if idempotency_key then call('DEL', key('idempotency', project_id .. ' ' .. idempotency_key)) end
+      call('UNLINK', record, key('children', id))
+      call('ZREM', index, id)
+      removed = removed + 1
+    end
   end
 end
 for _, class_id in ipairs(call('ZRANGE', key('classes'), '-inf', before, 'BYSCORE', 'LIMIT', 0, 100)) do

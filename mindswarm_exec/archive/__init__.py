@@ -1,0 +1,1 @@
+"""The archive: what has ended, in SQL, when the ledger lets go of it."""
