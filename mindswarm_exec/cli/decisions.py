@@ -61,7 +61,7 @@ def simulation(found: Simulation) -> RenderableType:
     else:
         first = [Text.assemble(("It would wait", "bold"), "."), *_waiting(found.waiting)]
         if found.lane is not None:
-            first.append(_position(found.lane, "would go"))
+            first.append(_position(found.lane, thought_of=True))
     return Group(*first, *_candidates(found.candidates, found.agents_not_shown))
 
 
@@ -73,7 +73,7 @@ def _parts(found: Explanation) -> Iterator[RenderableType]:
     yield Text.assemble((found.execution_id, "bold"), "  ", cells.status(found.status), f"  {task_type}")
     yield from _waiting(found.waiting)
     if found.lane is not None:
-        yield _position(found.lane, "go")
+        yield _position(found.lane)
     if found.waited_ms:
         spans = (f"{cells.duration(ms)} {_cause(cause)}" for cause, ms in found.waited_ms.items())
         yield Text.assemble(("waited  ", "dim"), ", ".join(spans))

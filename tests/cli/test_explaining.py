@@ -1,0 +1,49 @@
+"""What people read of an explanation and of a simulation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tests.api.hand_agent import HandAgent
+from tests.cli.conftest import Said
+
+Ask = Callable[..., Said]
+
+
+def test_a_placed_execution_shows_the_choice_with_its_terms_and_every_agent(ask: Ask, by_hand: HandAgent) -> None:
+    execution_id = ask("start", "code.survey", "--json").document["execution_id"]
+    said = ask("explain", execution_id)
+    assert said.code == 0, said.err
+    for words in ("Agent coder was chosen: it had the highest score", "free slots", "+100", "115", "can take it"):
+        assert words in said.out
+    assert ask("explain", execution_id, "--json").document["placement"]["agent_id"] == "coder"
+
+
+def test_what_waits_shows_its_one_cause_with_its_kind_and_its_place_in_line(ask: Ask, by_hand: HandAgent) -> None:
+    first, second = (ask("start", "code.surve", "--json").document["execution_id"] for _ in range(2))
+    said = ask("explain", second)
+    assert "never as things are  no such task type: no agent can ever run 'code.surve'" in said.out
+    assert "Did you mean 'code.survey'?" in said.out
+    assert f"1 goes before it, of 2 that wait: …{first[-8:]}" in said.out
+    assert "does not implement 'code.surve'" in said.out
+    assert "for an agent" in said.out
+    assert ask("pause", first).code == 0
+    assert "held on purpose  paused: it was paused" in ask("explain", first).out
+
+
+def test_simulate_takes_the_options_of_start_and_one_more_agent(ask: Ask, by_hand: HandAgent) -> None:
+    assert "It would start at once on agent coder" in ask("simulate", "code.survey", '{"path": "."}').out
+    said = ask("simulate", "code.survey", "--require", "gpu")
+    assert "It would wait." in said.out
+    assert "lacks the capability gpu" in said.out
+    more = ("--with-agent", '{"capabilities": ["gpu"]}')
+    assert "on agent one-more" in ask("simulate", "code.survey", "--require", "gpu", *more).out
+    assert ask("simulate", "code.survey", "--require", "gpu", *more, "--json").document["agent_id"] == "one-more"
+    assert ask("list", "--json").document["executions"] == []
+
+
+def test_an_agent_that_cannot_be_is_exit_code_2(ask: Ask, by_hand: HandAgent) -> None:
+    for sketch in ("no json", '{"max_concurrent": 0}', '{"agent_id": "coder"}'):
+        said = ask("simulate", "code.survey", "--with-agent", sketch)
+        assert (said.code, said.out) == (2, ""), said
+        assert said.err.startswith("mindswarm-exec: ")
