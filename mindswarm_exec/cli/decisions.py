@@ -93,11 +93,11 @@ def _waiting(waiting: WaitingFor | None) -> Iterator[Text]:
         yield Text(f"Did you mean '{cells.clean(waiting.nearest)}'?", style="yellow")
 
 
-def _position(lane: LanePosition, go: str) -> Text:
+def _position(lane: LanePosition, *, thought_of: bool = False) -> Text:
     if not lane.ahead:
-        return Text(
-            f"lane    it {'would be' if go != 'go' else 'is'} the next of those that wait for the same agents"
-        )
+        be = "would be" if thought_of else "is"
+        return Text.assemble(("lane    ", "dim"), f"it {be} the next of those that wait for the same agents")
+    go = "would go" if thought_of else "goes" if lane.ahead == 1 else "go"
     named = [cells.short_id(one) for one in lane.just_ahead if one is not None]
     hidden = len(lane.just_ahead) - len(named)
     also = [f"{hidden} of other projects"] if hidden else []
