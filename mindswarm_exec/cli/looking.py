@@ -14,6 +14,7 @@ from mindswarm_exec.cli.criteria import criteria, read_criteria
 from mindswarm_exec.cli.decisions import explanation
 from mindswarm_exec.cli.event_lines import history_table
 from mindswarm_exec.cli.execution_sheet import sheet
+from mindswarm_exec.cli.exporting import export
 from mindswarm_exec.cli.remote import Remote, read_as, remote
 from mindswarm_exec.errors import InvalidRequest
 from mindswarm_exec.models import records
@@ -50,12 +51,16 @@ def list_executions(remote: Remote, **filters: Any) -> None:
 @click.argument("execution_id", required=False)
 @criteria
 @_pages
+@click.option("--export", "form", type=click.Choice(["csv", "jsonl"]), help="Print all pages, one execution a line.")
 @remote
-def history(remote: Remote, execution_id: str | None, **filters: Any) -> None:
+def history(remote: Remote, execution_id: str | None, form: str | None, **filters: Any) -> None:
     """Show the record of one execution, oldest event first; or the executions that match, newest first."""
     wire = read_criteria(filters)
-    if execution_id is not None and wire:
+    if execution_id is not None and (wire or form):
         raise InvalidRequest("name one execution or filters, not both: an execution's record is one list.")
+    if form is not None:
+        export(remote, form, wire)
+        return
     value = remote.call("execution.getHistory", execution_id=execution_id, **wire)
     remote.screen.document(value, lambda: _record(remote, read_as(records.ExecutionHistory, value)))
     _note_more(remote, value)

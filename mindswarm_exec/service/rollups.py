@@ -34,7 +34,7 @@ class Window:
 WINDOWS = {
     "5m": Window(300_000, "minute", "minute"),
     "1h": Window(3_600_000, "minute", "minute"),
-    "24h": Window(86_400_000, "minute", "hour"),
+    "24h": Window(86_400_000, "hour", "hour"),
     "7d": Window(7 * 86_400_000, "hour", "day"),
     "30d": Window(30 * 86_400_000, "day", "day"),
 }
