@@ -74,11 +74,11 @@ criteria = st.fixed_dictionaries({
     "required_capabilities": now_and_then(st.sampled_from([frozenset({"gpu"}), frozenset({"web", "gpu"})])),
     "constraints": now_and_then(st.tuples(constraints)),
     "excluded_agents": now_and_then(st.frozensets(st.sampled_from(AGENTS), min_size=1, max_size=2)),
-    "affinity_key": now_and_then(st.sampled_from(["k", "l"])),
+    "affinity_key": st.sampled_from([None, "k", "l"]),
     "min_success_rate": now_and_then(st.sampled_from([0.5, 0.95, 1.0])),
 }).map(_criteria)  # fmt: skip
 submissions = st.fixed_dictionaries({
-    "task_type": st.sampled_from(["t", "t", "t", "u", "v"]),
+    "task_type": st.sampled_from(["t"] * 6 + ["u", "v"]),
     "priority": st.sampled_from([0, 5, 5, 9]),
     "agent": criteria,
     "concurrency_key": now_and_then(st.just("key")),
@@ -90,7 +90,7 @@ submissions = st.fixed_dictionaries({
 })  # fmt: skip
 worlds = st.fixed_dictionaries({
     "agents": st.lists(agents, min_size=1, max_size=4),
-    "before": st.lists(submissions, max_size=7),
+    "before": st.lists(submissions, min_size=3, max_size=8),
     "after": st.lists(submissions, max_size=4),
 })  # fmt: skip
 
