@@ -144,7 +144,7 @@ def test_openrpc_describes_every_method_with_schemas_that_resolve(http: httpx.Cl
     request = {"jsonrpc": "2.0", "id": 1, "method": "rpc.discover"}
     assert http.post("/rpc", json=request).json()["result"]["methods"] == document["methods"]
     names = [method["name"] for method in document["methods"]]
-    assert len(names) == len(set(names)) == 28
+    assert len(names) == len(set(names)) == 30
     assert {"mindswarm.execution.start", "mindswarm.events.subscribe", "rpc.discover"} <= set(names)
     for reference in re.findall(r'"\$ref": ?"#/([^"]+)"', json.dumps(document)):
         found = document
