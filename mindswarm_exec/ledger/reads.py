@@ -255,18 +255,10 @@ def swept_at_ms() -> Operation[int | None]:
     return Operation((("GET", Key("swept_at")),), lambda replies: int(replies[0]) if replies[0] else None)
 
 
-def rollups(group: str, periods: Sequence[tuple[str, int]]) -> Operation[dict[str, int]]:
-    """The fields of the rollups of some periods (name, start), summed: "<name> <measure>" → amount."""
-    steps = tuple(("HGETALL", Key("rollup", f"{period}:{start}:{group}")) for period, start in periods)
-
-    def read(replies: list[Any]) -> dict[str, int]:
-        sums: dict[str, int] = {}
-        for reply in replies:
-            for name, amount in _mapping(reply).items():
-                sums[name] = sums.get(name, 0) + int(amount)
-        return sums
-
-    return Operation(steps, read)
+def rollup(group: str, period: str, start_ms: int) -> Operation[dict[str, int]]:
+    """The fields of one rollup: "<name> <measure>" → amount."""
+    step = ("HGETALL", Key("rollup", f"{period}:{start_ms}:{group}"))
+    return Operation((step,), lambda replies: {name: int(said) for name, said in _mapping(replies[0]).items()})
 
 
 def sweep_age_ms() -> Operation[int]:

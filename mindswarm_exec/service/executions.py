@@ -34,7 +34,7 @@ from mindswarm_exec.models.records import (
     MetricWindow,
     QueueStatus,
 )
-from mindswarm_exec.service import listing, metrics, rollups
+from mindswarm_exec.service import listing, metrics
 from mindswarm_exec.service.archived import OlderRecords
 from mindswarm_exec.service.bulk import Bulk, Criteria, chosen
 from mindswarm_exec.service.control import UNCHANGED, ExecutionControl, Publisher, RetryFrom
@@ -43,6 +43,7 @@ from mindswarm_exec.service.listing import Statuses, checked_statuses
 from mindswarm_exec.service.queue import queue_status
 from mindswarm_exec.service.records import history_entries
 from mindswarm_exec.service.refusals import parent_refused
+from mindswarm_exec.service.rollups import Rollups
 from mindswarm_exec.service.simulating import Thought
 from mindswarm_exec.service.simulator import Simulator
 from mindswarm_exec.service.submission import start_operation, stored_json
@@ -76,6 +77,7 @@ class ExecutionService(ExecutionControl):
     ) -> None:
         super().__init__(ledger, settings, publisher)
         self._background = background
+        self._rollups = Rollups(ledger)
         self._older = older
 
     # --- submit ------------------------------------------------------------------------------
@@ -230,7 +232,7 @@ class ExecutionService(ExecutionControl):
 
     async def get_window_metrics(self, window: str, group_by: str) -> MetricWindow:
         """Counts, rates and percentiles of what ended within `window` (`5m`, `1h`, `24h`, `7d`, `30d`), grouped."""
-        return await rollups.of_window(self._ledger, window, group_by)
+        return await self._rollups.window(window, group_by)
 
     async def get_history(self, execution_id: str) -> ExecutionHistory:
         """Every move of one execution, and the wishes recorded on it, oldest first."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from mindswarm_exec.errors import InvalidRequest
@@ -18,6 +18,8 @@ from mindswarm_exec.settings import Settings
 
 #: Events read by one script, which holds the server for a few milliseconds.
 MOST_EVENTS = 500
+#: A period by name, and its start in Unix milliseconds.
+Period = tuple[str, int]
 GROUPS = ("agent", "task_type", "project", "status")
 PERIODS_MS = {"minute": 60_000, "hour": 3_600_000, "day": 86_400_000}
 
@@ -53,40 +55,69 @@ def roll_up_some(settings: Settings) -> Operation[Rolled]:
     return operations.roll_up(MOST_EVENTS, (minutes, hours, days))
 
 
-async def of_window(ledger: AsyncLedger, window: str, group_by: str) -> MetricWindow:
-    """What ended within the window, grouped. What ended up to now is counted first, unless that is very much.
+class Rollups:
+    """Answers from the rollups, and keeps the sums of periods that are over: nothing is added to them any more."""
 
-    Raises:
-        InvalidRequest: the window or the grouping is none of those offered.
-    """
-    if window not in WINDOWS or group_by not in GROUPS:
-        raise InvalidRequest(
-            f"window is one of {', '.join(WINDOWS)} and group_by one of {', '.join(GROUPS)}.",
-            allowed={"window": list(WINDOWS), "group_by": list(GROUPS)},
+    def __init__(self, ledger: AsyncLedger) -> None:
+        self._ledger = ledger
+        #: by window and grouping: the counts of each period that is over, and their sums
+        self._over: dict[tuple[str, str], tuple[dict[Period, dict[str, int]], Mapping[str, int]]] = {}
+
+    async def window(self, window: str, group_by: str) -> MetricWindow:
+        """What ended within the window, grouped. What ended up to now is counted first, unless that is very much.
+
+        Raises:
+            InvalidRequest: the window or the grouping is none of those offered.
+        """
+        if window not in WINDOWS or group_by not in GROUPS:
+            raise InvalidRequest(
+                f"window is one of {', '.join(WINDOWS)} and group_by one of {', '.join(GROUPS)}.",
+                allowed={"window": list(WINDOWS), "group_by": list(GROUPS)},
+            )
+        now_ms = await self._ledger.run(reads.server_time_ms())  # before counting: then what is over is counted
+        rolled = await self._ledger.run(roll_up_some(self._ledger.settings))
+        since_ms, periods = covering(WINDOWS[window], now_ms)
+        over = [] if rolled.behind else [one for one in periods if one[1] + PERIODS_MS[one[0]] <= now_ms]
+        sums = Counter(await self._sums_over(window, group_by, over))
+        for rollup in await self._read(group_by, periods[len(over) :]):
+            sums.update(rollup)
+        since, until = instant(since_ms), instant(now_ms)
+        assert since is not None
+        assert until is not None
+        return MetricWindow(
+            window=window,
+            group_by=group_by,
+            since=since,
+            until=until,
+            groups=tuple(groups_of(sums, now_ms - since_ms)),
+            behind=rolled.behind,
+            lost=sums.get("lost", 0),
         )
-    rolled = await ledger.run(roll_up_some(ledger.settings))
-    now_ms = await ledger.run(reads.server_time_ms())
-    since_ms, periods = covering(WINDOWS[window], now_ms)
-    sums = await ledger.run(reads.rollups(group_by, periods))
-    since, until = instant(since_ms), instant(now_ms)
-    assert since is not None
-    assert until is not None
-    return MetricWindow(
-        window=window,
-        group_by=group_by,
-        since=since,
-        until=until,
-        groups=tuple(groups_of(sums, now_ms - since_ms)),
-        behind=rolled.behind,
-        lost=sums.get("lost", 0),
-    )
+
+    async def _sums_over(self, window: str, group_by: str, periods: list[Period]) -> Mapping[str, int]:
+        """The sums of periods that are over; only those that are new since the last call are read."""
+        known, sums = self._over.get((window, group_by), ({}, {}))
+        if list(known) != periods:
+            new = [one for one in periods if one not in known]
+            known |= dict(zip(new, await self._read(group_by, new), strict=True))
+            known = {one: known[one] for one in periods}
+            counted: Counter[str] = Counter()
+            for rollup in known.values():
+                counted.update(rollup)
+            sums = counted
+            self._over[window, group_by] = known, sums
+        return sums
+
+    async def _read(self, group_by: str, periods: Sequence[Period]) -> list[dict[str, int]]:
+        asked = [reads.rollup(group_by, period, start_ms) for period, start_ms in periods]
+        return await self._ledger.run_many(asked) if asked else []
 
 
-def covering(window: Window, now_ms: int) -> tuple[int, list[tuple[str, int]]]:
+def covering(window: Window, now_ms: int) -> tuple[int, list[Period]]:
     """Where the window begins, and the periods that make it up: (period, start), in order. Pure."""
     edge, body = PERIODS_MS[window.edge], PERIODS_MS[window.body]
     since_ms = at = (now_ms - window.length_ms) // edge * edge
-    periods = []
+    periods: list[Period] = []
     while at <= now_ms:
         period = window.edge if at % body else window.body
         periods.append((period, at))

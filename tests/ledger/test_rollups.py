@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.looking import fill
 from mindswarm_exec.errors import InvalidRequest
 from mindswarm_exec.ledger import operations, reads
 from mindswarm_exec.ledger.faces import AsyncLedger, connect_async
@@ -23,10 +24,9 @@ from mindswarm_exec.ledger.replies import Rolled
 from mindswarm_exec.lifecycle import CANCEL, COMPLETE, FAIL, POSTPONE, TIME_OUT, Move
 from mindswarm_exec.models.options import ExecutionOptions
 from mindswarm_exec.models.records import MetricGroup, MetricWindow
-from mindswarm_exec.service import rollups
 from mindswarm_exec.service.histogram import ERROR_BOUND, bucket_of
 from mindswarm_exec.service.records import history_entries
-from mindswarm_exec.service.rollups import PERIODS_MS, WINDOWS, covering, groups_of
+from mindswarm_exec.service.rollups import PERIODS_MS, WINDOWS, Rollups, covering, groups_of
 from mindswarm_exec.service.spans import lives_of
 from scheduler.rollups import Roller
 from tests.eventually import eventually
@@ -57,7 +57,9 @@ def groups(world: World, group_by: str, period: str = "minute") -> dict[str, Met
     """All that is rolled up, by name."""
     names = world.ledger.client.keys(world.ledger.keys.of("rollup", f"{period}:*:{group_by}"))
     starts = [(period, int(name.split(":")[-2])) for name in names]
-    sums = world.ledger.run(reads.rollups(group_by, starts))
+    sums: Counter[str] = Counter()
+    for rollup in world.ledger.run_many([reads.rollup(group_by, *start) for start in starts]):
+        sums.update(rollup)
     return {group.key: group for group in groups_of(sums, HOUR_MS)}
 
 
@@ -65,7 +67,7 @@ def window(world: World, url: str, group_by: str, of: str = "5m") -> MetricWindo
     async def ask() -> MetricWindow:
         client = connect_async(url, world.settings)
         try:
-            return await rollups.of_window(AsyncLedger(client, world.settings), of, group_by)
+            return await Rollups(AsyncLedger(client, world.settings)).window(of, group_by)
         finally:
             await client.aclose()
 
@@ -258,3 +260,26 @@ def test_the_periods_of_a_window_follow_on_each_other_up_to_now(name: str) -> No
         assert start % PERIODS_MS[period] == 0
         at += PERIODS_MS[period]
     assert at > now_ms
+
+
+def test_what_is_kept_of_periods_that_are_over_answers_as_a_fresh_look_does(world: World, valkey_url: str) -> None:
+    fill(world.ledger.client, world.ledger.keys, 300)
+    roll_up_all(world)
+
+    async def ask() -> tuple[list[MetricWindow], MetricWindow]:
+        client = connect_async(valkey_url, world.settings)
+        try:
+            kept = Rollups(AsyncLedger(client, world.settings))
+            told = [await kept.window("24h", "task_type")]
+            world.settle(world.running(world.submit("t", PLAIN) or ""), Settlement(COMPLETE))
+            told.append(await kept.window("24h", "task_type"))
+            return told, await Rollups(AsyncLedger(client, world.settings)).window("24h", "task_type")
+        finally:
+            await client.aclose()
+
+    world.open_agent()
+    (before, after), fresh = asyncio.run(ask())
+    assert sum(group.count for group in before.groups) == 300
+    assert {group.key: group.count for group in after.groups}["t"] == 1
+    timeless = [group.model_copy(update={"throughput_per_minute": 0}) for group in after.groups]
+    assert timeless == [group.model_copy(update={"throughput_per_minute": 0}) for group in fresh.groups]
