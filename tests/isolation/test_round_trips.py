@@ -163,7 +163,8 @@ def test_attempts_leave_no_descriptors_behind(start: Start) -> None:
     before = held()
     for run in [start("sum", {"left": number, "right": 1}) for number in range(12)]:
         run.result()
-    assert held() == before
+    # another test's leavings may be collected meanwhile, so there may be fewer
+    assert all(now <= was for now, was in zip(held(), before, strict=True)), (held(), before)
 
 
 def test_a_cancel_at_any_moment_of_the_start_is_heard(start: Start, tmp_path: Path) -> None:
