@@ -79,9 +79,8 @@ class RunningAttempt(Reports):
 
     @property
     def timeout_seconds(self) -> float | None:
-        """The bound on its running time: the tighter of the timeout and the limit of wall time."""
-        bounds = (self.options.timeout_seconds, self.options.resource_limits.wall_seconds)
-        return min((bound for bound in bounds if bound is not None), default=None)
+        """The bound on its running time."""
+        return self.options.run_seconds
 
     def overdue(self, now: float) -> Wish | None:
         """The timeout that has passed at `now` (monotonic seconds), if any. While it is frozen none does."""

@@ -178,6 +178,12 @@ class ExecutionOptions(WireModel):
             raise ValueError("start_at needs a UTC offset, such as 2026-01-31T12:00:00Z")
         return self
 
+    @property
+    def run_seconds(self) -> float | None:
+        """The bound on one attempt's running time: the tighter of the timeout and the limit of wall time."""
+        bounds = (self.timeout_seconds, self.resource_limits.wall_seconds)
+        return min((bound for bound in bounds if bound is not None), default=None)
+
     @cached_property
     def stored(self) -> str:
         """The JSON that the ledger keeps: what differs from the defaults, so that plain work stays small."""

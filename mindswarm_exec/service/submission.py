@@ -94,8 +94,12 @@ def option_fields(task_type: str, options: ExecutionOptions, task_id: str | None
     }
     if demand:
         fields["demand"] = demand
-    for name in ("timeout", "queue_timeout", "stall_timeout"):
-        seconds = getattr(options, f"{name}_seconds")
+    bounds = (
+        ("timeout", options.run_seconds),
+        ("queue_timeout", options.queue_timeout_seconds),
+        ("stall_timeout", options.stall_timeout_seconds),
+    )
+    for name, seconds in bounds:
         if seconds is not None:
             fields[f"{name}_ms"] = max(1, round(seconds * 1000))
     if key := _concurrency_key(task_type, options, task_id):

@@ -140,7 +140,7 @@ def _overran(due: DueExecution, name: str, kind: OutcomeKind) -> Operation[Any]:
     """The agent did not enforce a timeout itself: it is fenced; its slot stays taken until its code ends."""
     options = ExecutionOptions.model_validate_json(due.options)
     choice = after(kind, AttemptFacts(options.retry_policy, due.failed_attempts))
-    limit = options.timeout_seconds if kind is OutcomeKind.TIMED_OUT else options.stall_timeout_seconds
+    limit = options.run_seconds if kind is OutcomeKind.TIMED_OUT else options.stall_timeout_seconds
     error = Failure(
         kind=kind.value,
         message=f"ran past its limit of {limit:g} s, and its agent did not stop it",

@@ -236,3 +236,13 @@ def test_force_start_exceeds_the_slots(world: World) -> None:
     world.open_agent()
     normal, forced = submitted(world), submitted(world, force_start=True)
     assert {world.running(normal).id, world.running(forced).id} == set(world.snapshot().held("ant"))
+
+
+def test_a_limit_of_wall_time_is_enforced_by_a_sweep_where_the_agent_does_not(world: World) -> None:
+    world.open_agent()
+    execution_id = submitted(world, timeout_seconds=60, resource_limits={"wall_seconds": 5})
+    world.running(execution_id)
+    world.advance(8)
+    sweep(world.ledger)
+    assert status(world, execution_id) is TIMED_OUT
+    assert '"limit_seconds":5' in world.snapshot().executions[execution_id]["error"]
