@@ -32,6 +32,7 @@ from mindswarm_exec.ledger.replies import (
     Refused,
     Wake,
 )
+from mindswarm_exec.lifecycle import CANCELLED
 from mindswarm_exec.models.options import ExecutionOptions, StartRequest
 from mindswarm_exec.models.records import Question
 from mindswarm_exec.models.validation import invalid_request
@@ -188,6 +189,8 @@ class RunningAttempt(Reports):
         """What has become of a child."""
         self._note_life()
         found = self._patiently(reads.fields(execution_id, ["status", "result", "error"]))
+        if found and found["status"] == CANCELLED:
+            self._heed_cancel()
         self.raise_if_stopped()
         if not found:
             raise UnknownExecution.of(execution_id)
@@ -197,6 +200,12 @@ class RunningAttempt(Reports):
             "result": json.loads(result) if result else None,
             "error": json.loads(error) if error else None,
         }
+
+    def _heed_cancel(self) -> None:
+        """A child may have been cancelled with this execution, and the word of that be still on its way here."""
+        own = self._patiently(reads.fields(self.execution_id, ["intent_kind"]))
+        if own and own.get("intent_kind") == Wish.CANCEL:
+            self.wish_for(Wish.CANCEL)
 
     def _child_started(self, reply: Started | None, execution_id: str, options: ExecutionOptions) -> str:
         match reply:

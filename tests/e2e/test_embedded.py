@@ -195,7 +195,9 @@ def test_ctrl_c_in_the_terminal_leaves_the_server_to_its_owner(
     owner = start_owner()
     said(owner)
     os.killpg(owner.pid, signal.SIGINT)
-    assert owner.communicate("stop\n")[0].strip() == "True"
+    assert owner.stdout is not None
+    assert owner.stdout.readline().strip() == "True"  # the signal has arrived; only then may it be told to stop
+    owner.communicate("stop\n")
     assert owner.returncode == 0
     with start_embedded(data_dir) as server:
         assert server.owned
