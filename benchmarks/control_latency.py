@@ -121,6 +121,7 @@ def control_rows(url: str, logs: Path, cycles: int = CYCLES) -> list[Row]:
     with process(options, environment, logs / "control.log"), DirectClient(url, Settings()) as client:
         record = keys.of("agent", "control")
         wait_until(lambda: server.hget(record, "accepts_work") == b"1", 30, "the agent's start")
+        client.agents()  # its first call opens connections; that is not what is measured
         effects = Effects(server, keys)
         for among, count in (("at rest", 0), (f"among {COMPANIONS}", COMPANIONS)):
             with company(client, effects, count):
