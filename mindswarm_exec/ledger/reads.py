@@ -111,17 +111,6 @@ def agent(agent_id: str) -> Operation[AgentFacts | None]:
     return Operation(steps, read)
 
 
-def suitable_agents(class_id: str) -> Operation[list[str]]:
-    """The registered agents that meet the demand of a class."""
-    return Operation((("SMEMBERS", Key("suitable", class_id)),), lambda replies: sorted(replies[0]))
-
-
-def permit_holders(project_id: str, concurrency_key: str) -> Operation[list[str]]:
-    """The executions that hold a permit of a concurrency key."""
-    step = ("SMEMBERS", Key("concurrency", f"{project_id} {concurrency_key}"))
-    return Operation((step,), lambda replies: sorted(replies[0]))
-
-
 # --- the queue -------------------------------------------------------------------------------------------
 
 

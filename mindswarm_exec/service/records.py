@@ -24,6 +24,7 @@ from mindswarm_exec.models.records import (
     WaitingFor,
     instant,
 )
+from mindswarm_exec.service.explaining import placement
 
 PauseReason = Literal["requested", "input_required", "budget"]
 
@@ -71,19 +72,9 @@ def execution_record(execution_id: str, fields: Record, waiting_for: WaitingFor 
 
 
 def decision(stored: str | None) -> dict[str, JsonValue] | None:
-    """How the agent was chosen, as the ledger noted it: agent, way, score, its terms, load, slots."""
-    if stored is None:
-        return None
-    agent_id, way, *numbers = stored.split(" ")
-    score, idle, free_slots, success, affinity = map(float, numbers[:5])
-    return {
-        "agent_id": agent_id,
-        "by": way,
-        "score": score,
-        "terms": {"idle": idle, "free_slots": free_slots, "success": success, "affinity": affinity},
-        "load": int(numbers[5]),
-        "max_concurrent": int(numbers[6]),
-    }
+    """How the agent was chosen, in short: `explain` tells of the others too."""
+    found = placement(stored)
+    return None if found is None else found.model_dump(mode="json", exclude={"runners_up", "margin"})
 
 
 def _progress(fields: Record) -> Progress:
