@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 import redis
 
-from mindswarm_exec.embedded import PORTS, EmbeddedServer, ledger_url, start_embedded
+from mindswarm_exec.embedded import EmbeddedServer, ledger_url, start_embedded
+from mindswarm_exec.embedded.ports import PORTS
 from mindswarm_exec.errors import InvalidRequest, LedgerUnavailable
 from mindswarm_exec.settings import Settings
 from tests.eventually import eventually
