@@ -8,12 +8,14 @@
     │   ├── UnknownAgent
     │   └── UnknownTask
     ├── MoveRefused                    the thing exists but its state forbids the move
-    │   └── AlreadyAnswered            ... because another answer came first; it counts
+    │   ├── AlreadyAnswered            ... because another answer came first; it counts
+    │   └── PauseNotObeyed             ... because it still runs towards its pause; wait until it is paused
     ├── StaleAttempt                   another attempt has taken over; stop working on it
     ├── Unauthenticated                no valid API key; present one
     ├── Forbidden                      the key does not open this project
     ├── LedgerUnavailable              the ledger did not answer; try again with the same idempotency key
-    │   └── LedgerFull                 it answers but cannot take more work; wait, or make room
+    │   ├── LedgerFull                 it answers but cannot take more work; wait, or make room
+    │   └── ArchiveUnavailable         it answers but the archive of what has ended does not; look again later
     ├── ApiUnavailable                 the API did not answer (client side)
     ├── ResultNotReady                 the wait ended before the execution did (client side)
     └── ExecutionNotCompleted          the execution ended without a result (client side)
@@ -128,6 +130,13 @@ class AlreadyAnswered(MoveRefused):
     rpc_code = -32015
 
 
+class PauseNotObeyed(MoveRefused):
+    """It was asked to pause and still runs: its state is not at rest, and cannot be edited. Nothing was changed."""
+
+    code = "pause_not_obeyed"
+    rpc_code = -32016
+
+
 class StaleAttempt(MindSwarmError):
     """The nonce presented no longer speaks for the execution. Nothing was changed."""
 
@@ -165,6 +174,20 @@ class LedgerFull(LedgerUnavailable):
 
     code = "ledger_full"
     rpc_code = -32011
+
+
+class ArchiveUnavailable(LedgerUnavailable):
+    """The archive of what has ended does not answer. What the ledger still has is not affected."""
+
+    code = "archive_unavailable"
+    rpc_code = -32017
+
+    @classmethod
+    def because(cls, reason: str) -> ArchiveUnavailable:
+        return cls(
+            f"the archive of ended executions does not answer ({reason}). Check the database at "
+            "MINDSWARM_ARCHIVE_URL, and look again when it does; what has ended stays in the ledger until then."
+        )
 
 
 class ApiUnavailable(MindSwarmError):

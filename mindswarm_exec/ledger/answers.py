@@ -14,6 +14,7 @@ from mindswarm_exec.ledger.replies import (
     AnotherQuestion,
     Answered,
     Attempt,
+    AttemptTrace,
     AwaitsInput,
     BudgetSpent,
     Claimed,
@@ -28,6 +29,7 @@ from mindswarm_exec.ledger.replies import (
     HeldAttempt,
     LostAttempt,
     Metered,
+    NotObeyed,
     Offline,
     ParentOver,
     ParentUnknown,
@@ -41,10 +43,11 @@ from mindswarm_exec.ledger.replies import (
     Wake,
 )
 from mindswarm_exec.lifecycle import Status
+from mindswarm_exec.models.trace_context import TraceContext
 
 Started = Accepted | Existing | AgentUnknown | TaskUnknown | ParentUnknown | ParentOver
 Controlled = Done | Absent | Refused
-Resumed = Controlled | AwaitsInput | BudgetSpent
+Resumed = Controlled | AwaitsInput | NotObeyed | BudgetSpent
 InputTaken = Controlled | Answered | AnotherQuestion
 
 
@@ -58,7 +61,7 @@ def _wake(agent_id: str, execution_id: str, nonce: str, attempt: str, task_type:
 
 def _attempt(values: Sequence[Any]) -> Attempt:
     (execution_id, nonce, number, task_type, project_id, task_id, payload, options) = values[:8]
-    checkpoint, failed, lost, intent, agent_id = values[8:]
+    checkpoint, failed, lost, intent, agent_id, *traced = values[8:]
     return Attempt(
         execution_id=execution_id,
         nonce=nonce,
@@ -73,7 +76,12 @@ def _attempt(values: Sequence[Any]) -> Attempt:
         lost_attempts=int(lost or 0),
         intent=intent or "",
         agent_id=agent_id,
+        trace=_trace(*traced) if traced else None,
     )
+
+
+def _trace(traceparent: str, tracestate: str | None, waiting_since_ms: str, started_at_ms: str) -> AttemptTrace:
+    return AttemptTrace(TraceContext(traceparent, tracestate), int(started_at_ms) - int(waiting_since_ms))
 
 
 def _lost(flat: Sequence[str]) -> tuple[LostAttempt, ...]:
@@ -124,6 +132,8 @@ def read_resumed(reply: Any) -> Resumed:
     match reply[0]:
         case "awaits_input":
             return AwaitsInput()
+        case "not_obeyed":
+            return NotObeyed()
         case "budget_spent":
             return BudgetSpent(reply[1], reply[2], float(reply[3]), float(reply[4]))
     return read_controlled(reply)

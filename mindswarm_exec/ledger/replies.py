@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from mindswarm_exec.identifiers import attempt_id
 from mindswarm_exec.lifecycle import Status
+from mindswarm_exec.models.trace_context import TraceContext
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +23,13 @@ class Wake:
     attempt_id: str
     task_type: str
     priority: int
+
+
+class AttemptTrace(NamedTuple):
+    """The trace that an attempt belongs to, and how long the execution waited for this attempt."""
+
+    context: TraceContext
+    waited_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +49,7 @@ class Attempt:
     lost_attempts: int
     intent: str
     agent_id: str
+    trace: AttemptTrace | None = None
 
     @property
     def id(self) -> str:
@@ -168,6 +178,11 @@ class Exhausted:
 @dataclass(frozen=True, slots=True)
 class AwaitsInput:
     """It is parked on a question; an answer lets it go on, a resume does not."""
+
+
+@dataclass(frozen=True, slots=True)
+class NotObeyed:
+    """Its handler was asked to pause and still runs: there is no checkpoint at rest that could be replaced."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ from mindswarm_exec.ledger.replies import (
     AwaitsInput,
     BudgetSpent,
     Done,
+    NotObeyed,
     Refused,
     Wake,
 )
@@ -40,6 +41,7 @@ from mindswarm_exec.service.refusals import (
     another_question,
     awaits_input,
     budget_is_spent,
+    pause_not_obeyed,
     refusal,
     waits_for_no_input,
 )
@@ -102,6 +104,7 @@ class ExecutionControl:
 
         Raises:
             MoveRefused: it is not paused, waits for an answer, or its budget is still spent.
+            PauseNotObeyed: it still runs towards its pause, so that a new checkpoint would not be seen.
         """
         fields: dict[str, str | int | float] = budget_fields(meters or {})
         if checkpoint is not UNCHANGED:
@@ -114,6 +117,8 @@ class ExecutionControl:
         match reply:
             case AwaitsInput():
                 raise awaits_input(execution_id)
+            case NotObeyed():
+                raise pause_not_obeyed(execution_id)
             case BudgetSpent():
                 raise budget_is_spent(execution_id, reply)
             case _:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mindswarm_exec.errors import AlreadyAnswered, MoveRefused, UnknownExecution
+from mindswarm_exec.errors import AlreadyAnswered, MoveRefused, PauseNotObeyed, UnknownExecution
 from mindswarm_exec.ledger.replies import BudgetSpent, ParentOver, ParentUnknown
 from mindswarm_exec.lifecycle import MOVES, RUNNING, Move
 
@@ -39,6 +39,17 @@ def awaits_input(execution_id: str) -> MoveRefused:
         "mindswarm.execution.provideInput, or cancel it.",
         execution_id=execution_id,
         found="input_required",
+    )
+
+
+def pause_not_obeyed(execution_id: str) -> PauseNotObeyed:
+    """A new checkpoint for a handler that was asked to pause and still runs."""
+    return PauseNotObeyed(
+        f"cannot replace the checkpoint of execution {execution_id}: it was asked to pause and still runs, so its "
+        "handler would not see another. Wait until its status is paused, then resume it with the checkpoint; or "
+        "resume it without one to withdraw the pause.",
+        execution_id=execution_id,
+        found="running",
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any
 
 import httpx
@@ -10,7 +11,7 @@ import pytest
 
 from mindswarm_exec.client import AsyncExecutionClient, ExecutionClient
 from mindswarm_exec.direct import DirectClient
-from mindswarm_exec.errors import AlreadyAnswered, InvalidRequest, MoveRefused, UnknownExecution
+from mindswarm_exec.errors import AlreadyAnswered, InvalidRequest, MoveRefused, PauseNotObeyed, UnknownExecution
 from mindswarm_exec.settings import Settings
 from tests.api.hand_agent import HandAgent
 from tests.api.running_api import RunningApi
@@ -53,6 +54,19 @@ def test_an_answer_that_fits_lets_the_execution_go_on(door: Any, agent: HandAgen
         door.provide_input(execution_id, {"merge": False}, QUESTION)
     with pytest.raises(MoveRefused, match="waits for no input"):
         door.provide_input(execution_id, {"merge": False})
+
+
+def test_a_checkpoint_is_edited_once_the_pause_is_obeyed(door: Any, agent: HandAgent) -> None:
+    execution_id = door.start("code.survey").execution_id
+    attempt = agent.begin(execution_id)
+    door.pause(execution_id)
+    with pytest.raises(PauseNotObeyed, match="Wait until its status is paused"):
+        door.resume(execution_id, checkpoint={"next": 7})
+    asked = door.get(execution_id)
+    assert (asked.status, asked.intent.kind, asked.checkpoint) == ("running", "pause", None)
+    agent.pause(attempt)
+    assert door.resume(execution_id, checkpoint={"next": 7}).checkpoint == {"next": 7}
+    assert json.loads(agent.begin(execution_id).checkpoint or "") == {"next": 7}
 
 
 def test_null_is_an_answer(door: Any, agent: HandAgent) -> None:

@@ -9,7 +9,17 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant
 
 from mindswarm_exec.identifiers import attempt_id, new_nonce
 from mindswarm_exec.ledger import operations
-from mindswarm_exec.ledger.replies import Absent, AwaitsInput, BudgetSpent, Done, Due, Fenced, LostAttempt, Refused
+from mindswarm_exec.ledger.replies import (
+    Absent,
+    AwaitsInput,
+    BudgetSpent,
+    Done,
+    Due,
+    Fenced,
+    LostAttempt,
+    NotObeyed,
+    Refused,
+)
 from mindswarm_exec.lifecycle import CANCEL, PAUSE, RUNNING, WATCHED, Move, Status
 from mindswarm_exec.service.submission import budget_fields
 from mindswarm_exec.settings import Settings
@@ -61,12 +71,14 @@ def without_request(record: Record) -> Record:
     return {name: value for name, value in record.items() if name != "last_request"}
 
 
-def refusal_of_resume(snapshot: Snapshot, id: str, limit: float | None) -> Any:
-    """What a resume is refused with, with a new limit of the execution's own budget or without; or None."""
+def refusal_of_resume(snapshot: Snapshot, id: str, limit: float | None, replaced: bool) -> Any:
+    """What a resume is refused with, given a new limit of the execution's own budget, or a checkpoint; or None."""
     record = snapshot.executions[id]
     withdraws = record["status"] == RUNNING and record.get("intent_kind") == "pause"
     if not withdraws and record["status"] != "paused":
         return Refused(record["status"])
+    if withdraws and replaced:
+        return NotObeyed()
     if "question" in record:
         return AwaitsInput()
     if record.get("intent_kind") == "cancel":
@@ -155,7 +167,7 @@ class Machine(RuleBasedStateMachine):
         operation = operations.resume(id, new_nonce(), "{}", fields, checkpoint_replaced=replaced)
         reply = self.world.run(operation, twice)
         after = self.world.snapshot().executions[id]
-        refusal = refusal_of_resume(snapshot, id, limit)
+        refusal = refusal_of_resume(snapshot, id, limit, replaced)
         if refusal is not None:
             assert (reply, after) == (refusal, before)
             return

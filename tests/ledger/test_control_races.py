@@ -12,6 +12,7 @@ from mindswarm_exec.ledger.replies import (
     Exhausted,
     Fenced,
     Metered,
+    NotObeyed,
     Offline,
     Refused,
     Settled,
@@ -83,6 +84,20 @@ def test_of_two_resumes_of_a_frozen_process_one_lets_it_go_on(world: World) -> N
     control(world, "resume", attempt.execution_id)
     assert ask(world, "resume", attempt.execution_id) == Refused(RUNNING)
     assert events(world, attempt.execution_id).count("resumed") == 1
+
+
+def test_a_checkpoint_is_not_replaced_under_a_handler_that_still_runs_towards_its_pause(world: World) -> None:
+    """It would not see the new one, and its next checkpoint would overwrite it."""
+    world.open_agent()
+    attempt = world.running(submitted(world))
+    control(world, "pause", attempt.execution_id)
+    before = world.snapshot()
+    edit = operations.resume(attempt.execution_id, "edit", "{}", {"checkpoint": "1"}, checkpoint_replaced=True)
+    assert world.run(edit) == NotObeyed()
+    assert world.snapshot() == before
+    world.settle(attempt, Settlement(PAUSE), fields={"checkpoint": "0"})
+    assert isinstance(world.run(edit), Done)
+    assert record(world, attempt.execution_id)["checkpoint"] == "1"
 
 
 def test_a_pause_asked_for_again_is_the_same_wish(world: World) -> None:

@@ -3,6 +3,7 @@
   ARGV  1 entropy · 2 execution_id · 3 request id · 4 data of the event · 5 "1" if the checkpoint is replaced
         6+ field, value pairs to store
   REPLY {"ok", status, wakes} · {"absent"} · {"refused", status} · {"awaits_input"}
+        {"not_obeyed"}: the checkpoint was to be replaced, and the handler that is to pause runs still
         {"budget_spent", execution_id of the budget's owner, meter, spent, limit}
   EMITS execution.resumed (and execution.queued if an agent was free), with {"in_place": true} for a frozen process
         that goes on where it stopped; for a withdrawn pause
@@ -16,6 +17,7 @@ if not x then return { 'absent' } end
 if x.last_request == request then return { 'ok', x.status, {} } end
 local is_withdrawal = is_running(x) and x.intent_kind == 'pause'
 if not is_withdrawal and not allows(MOVES.resume, x) then return { 'refused', x.status } end
+if is_withdrawal and replaced == '1' then return { 'not_obeyed' } end -- it would go on without seeing it
 if x.question then return { 'awaits_input' } end
 if x.intent_kind == 'cancel' then return { 'refused', x.status } end -- its process is ending
 for i = 6, #ARGV, 2 do set(x, ARGV[i], ARGV[i + 1]) end
