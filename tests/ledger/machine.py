@@ -68,7 +68,7 @@ def _becomes(state: str, has_slept: bool) -> tuple[str, ...]:
 
 def without_request(record: Record) -> Record:
     """The record without the trace that every request leaves."""
-    return {name: value for name, value in record.items() if name != "last_request"}
+    return {name: value for name, value in record.items() if name != "requests"}
 
 
 def refusal_of_resume(snapshot: Snapshot, id: str, limit: float | None, replaced: bool) -> Any:

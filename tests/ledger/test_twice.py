@@ -281,6 +281,35 @@ def without_clocks(families: dict[str, Any]) -> Any:
     return rest | {"agent": agents}
 
 
+def pausing(id: str, request: str) -> Operation[Any]:
+    return operations.pause(id, request, "", "{}")
+
+
+@pytest.mark.parametrize("between", [1, 6])
+def test_a_control_is_not_carried_out_again_after_others_that_came_between(between: int, world: World) -> None:
+    """Its first answer was lost; until it is sent again, others pause and resume."""
+    execution_id = submitted(world)
+    first = pausing(execution_id, "first")
+    assert world.run(first) == Done("paused")
+    for n in range(between):
+        others = operations.resume(execution_id, f"resume-{n}", "{}", {})
+        world.run(others if n % 2 == 0 else pausing(execution_id, f"pause-{n}"))
+    before = world.snapshot()
+    reply = world.run(first)
+    assert isinstance(reply, Done)
+    assert reply.status == before.status_of(execution_id)
+    assert world.snapshot() == before
+
+
+def test_the_memory_of_requests_is_bounded(world: World) -> None:
+    execution_id = submitted(world)
+    for n in range(20):
+        world.run(pausing(execution_id, f"p{n}"))
+        world.run(operations.resume(execution_id, f"r{n}", "{}", {}))
+    kept = world.snapshot().executions[execution_id]["requests"].split()
+    assert kept == ["r19", "p19", "r18", "p18", "r17", "p17", "r16", "p16"]
+
+
 def test_a_second_creation_of_a_task_finds_the_first(world: World) -> None:
     operation = operations.put_task("task", "create", "task.created", "{}", "default", {"title": "a"})
     assert world.run(operation) == Done("")

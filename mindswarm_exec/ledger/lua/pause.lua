@@ -4,14 +4,14 @@
   REPLY {"ok", status, wakes} · {"absent"} · {"refused", status}
   EMITS execution.paused, or execution.pause_requested for a running attempt of which nothing was asked before;
         execution.queued for whoever takes up a slot or permit that this frees
-  TWICE the request id is remembered: the same answer, no second effect ]]
+  TWICE the latest request ids are remembered: the same answer, no second effect ]]
 SOURCE = 'client'
 local entropy, id, request, reason, data = unpack(ARGV)
 local x = load(id)
 if not x then return { 'absent' } end
-if x.last_request == request then return { 'ok', x.status, {} } end
+if is_repeated(x, request) then return { 'ok', x.status, {} } end
 if not allows(MOVES.pause, x) then return { 'refused', x.status } end
-set(x, 'last_request', request)
+note_request(x, request)
 if is_running(x) then
   ask_to_pause(x, reason, data)
   save(x)

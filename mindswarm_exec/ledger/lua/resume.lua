@@ -8,13 +8,13 @@
   EMITS execution.resumed (and execution.queued if an agent was free), with {"in_place": true} for a frozen process
         that goes on where it stopped; for a withdrawn pause
         execution.pause_requested with {"withdrawn": true}
-  TWICE the request id is remembered: the same answer, no second effect
+  TWICE the latest request ids are remembered: the same answer, no second effect
   A frozen process goes on in place; if its checkpoint is replaced, it is ended and another attempt begins. ]]
 SOURCE = 'client'
 local entropy, id, request, data, replaced = unpack(ARGV, 1, 5)
 local x = load(id)
 if not x then return { 'absent' } end
-if x.last_request == request then return { 'ok', x.status, {} } end
+if is_repeated(x, request) then return { 'ok', x.status, {} } end
 local is_withdrawal = is_running(x) and x.intent_kind == 'pause'
 if not is_withdrawal and not allows(MOVES.resume, x) then return { 'refused', x.status } end
 if is_withdrawal and replaced == '1' then return { 'not_obeyed' } end -- it would go on without seeing it
@@ -25,7 +25,7 @@ if x.pause_reason == 'budget' then
   local meter, spent, limit = spent_budget(x.budget_owner == id and x or load(x.budget_owner))
   if meter then return { 'budget_spent', x.budget_owner, meter, spent, limit } end
 end
-set(x, 'last_request', request)
+note_request(x, request)
 withdraw_intent(x)
 if is_withdrawal then
   emit(x, 'execution.pause_requested', '{"withdrawn":true}', true)

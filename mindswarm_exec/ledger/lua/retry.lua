@@ -4,15 +4,15 @@
         7 its demand · 8+ field, value pairs to store; an empty value removes the field
   REPLY {"ok", status, wakes} · {"absent"} · {"refused", status} · {"unknown_agent"}
   EMITS execution.retry_scheduled, and execution.queued if an agent was free
-  TWICE the request id is remembered: the same answer, no second effect ]]
+  TWICE the latest request ids are remembered: the same answer, no second effect ]]
 SOURCE = 'client'
 local entropy, id, request, data, pinned, pinned_class, pinned_demand = unpack(ARGV, 1, 7)
 local x = load(id)
 if not x then return { 'absent' } end
-if x.last_request == request then return { 'ok', x.status, {} } end
+if is_repeated(x, request) then return { 'ok', x.status, {} } end
 if not allows(MOVES.retry, x) then return { 'refused', x.status } end
 if pinned ~= '' and call('EXISTS', key('agent', pinned)) == 0 then return { 'unknown_agent' } end
-set(x, 'last_request', request)
+note_request(x, request)
 withdraw_intent(x)
 for i = 8, #ARGV, 2 do
   if ARGV[i + 1] == '' then

@@ -40,6 +40,23 @@ local function end_attempt(x, how) set(x, 'settled', x.nonce .. ' ' .. how) end
 -- is_over(x) -> is the present attempt settled? What its agent may still send changes nothing
 local function is_over(x) return x.settled ~= nil and string.sub(x.settled, 1, 32) == x.nonce end
 
+-- the latest requests of control that changed an execution are known by their ids, should they be repeated
+local MOST_REQUESTS = 8
+
+-- is_repeated(x, request) -> was this request of control carried out before?
+local function is_repeated(x, request)
+  return x.requests ~= nil and string.find(' ' .. x.requests .. ' ', ' ' .. request .. ' ', 1, true) ~= nil
+end
+
+-- note_request(x, request): it is carried out; of those remembered the oldest gives way
+local function note_request(x, request)
+  local kept = { request }
+  for earlier in string.gmatch(x.requests or '', '%S+') do
+    if #kept < MOST_REQUESTS then kept[#kept + 1] = earlier end
+  end
+  set(x, 'requests', table.concat(kept, ' '))
+end
+
 -- emit(x, type, data, kept): the next event of x; `kept` also records it on the execution, for its history
 local function emit(x, event_type, data, kept)
   x.seq = x.seq + 1
