@@ -31,7 +31,7 @@ docs: $(READY)  ## render the parts of docs/ that the code says
 	$(BIN)/python -m docs.render
 
 site: $(READY)  ## the documents as a static site, in site/
-	$(BIN)/python -m mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 clean:
 	rm -rf $(VENV) .mindswarm .bench .pytest_cache .mypy_cache .ruff_cache site

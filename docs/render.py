@@ -20,18 +20,20 @@ from pydantic_core import PydanticUndefined
 
 from docs.control_table import KINDS
 from docs.control_table import ROWS as CONTROL
+from docs.state_drawing import drawing
 from mindswarm_exec import errors, lifecycle
 from mindswarm_exec.api import jsonrpc
 from mindswarm_exec.api.method_table import document_of, method_table
 from mindswarm_exec.cli import exits
 from mindswarm_exec.ledger import keys
-from mindswarm_exec.lifecycle import MOVES, NEWS_EVENTS, TASK_STATUS, WATCHED, Move, Status
+from mindswarm_exec.lifecycle import MOVES, NEWS_EVENTS, TASK_STATUS, WATCHED, Move
 from mindswarm_exec.models import explanations, options
 from mindswarm_exec.models.records import WAITING_KINDS
 from mindswarm_exec.selection import Score
 from mindswarm_exec.settings import PREFIX, Settings
 
 ROOT = Path(__file__).parents[1]
+STATES = ROOT / "docs" / "states.svg"
 PART = re.compile(r"(<!-- render: ([a-z_]+) -->\n)(.*?)(<!-- /render -->)", re.DOTALL)
 
 Row = Sequence[str]
@@ -48,17 +50,6 @@ def rendered(page: str) -> str:
 
 
 # --- the state machine -----------------------------------------------------------------------------------
-
-
-def state_diagram() -> str:
-    """The moves as a Mermaid diagram: one arrow for each pair of states, with the names of its moves."""
-    arrows: dict[tuple[str, str], list[str]] = {}
-    for move in MOVES:
-        for source in move.sources or ("[*]",):
-            arrows.setdefault((source, move.target), []).append(move.name)
-    lines = [f"    {source} --> {target}: {', '.join(names)}" for (source, target), names in arrows.items()]
-    ends = [f"    {status} --> [*]" for status in Status if status.is_terminal]
-    return "\n".join(["```mermaid", "stateDiagram-v2", *lines, *ends, "```"])
 
 
 def moves(table: Iterable[Move] = MOVES) -> str:
@@ -103,10 +94,14 @@ def news_events() -> str:
 
 
 def control() -> str:
-    """What each verb does to each kind of work."""
+    """What each verb does to each kind of work, a table for each verb."""
+    verbs = dict.fromkeys(row.verb for row in CONTROL)
+    return "\n\n".join(f"### `{verb}`\n\n{_control_of(verb)}" for verb in verbs)
+
+
+def _control_of(verb: str) -> str:
     rows = [
         (
-            f"`{row.verb}`",
             KINDS[row.kind],
             row.does,
             _within(row.within),
@@ -114,8 +109,9 @@ def control() -> str:
             ", ".join([f"`{row.receipt[0]}`", *row.receipt[1:]]) if row.receipt else "none",
         )
         for row in CONTROL
+        if row.verb == verb
     ]
-    return _table(("verb", "of", "what happens", "within", "then it is", "receipt"), rows)
+    return _table(("of", "what happens", "within", "then it is", "receipt"), rows)
 
 
 def _within(bound: str) -> str:
@@ -194,12 +190,16 @@ def waiting_kinds() -> str:
 
 
 def settings() -> str:
-    """Every setting with its default."""
+    """Every setting with its default, and what it takes."""
     rows = [
-        (f"`{PREFIX}{name.upper()}`", _default(field.default), _bounds_of(field.metadata), field.description or "")
+        (f"`{PREFIX}{name.upper()}`", _default(field.default), _told(field.description, _bounds_of(field.metadata)))
         for name, field in Settings.model_fields.items()
     ]
-    return _table(("variable", "default", "takes", "meaning"), rows)
+    return _table(("variable", "default", "meaning"), rows)
+
+
+def _told(description: str | None, bounds: str) -> str:
+    return "; ".join(part for part in (description, bounds) if part)
 
 
 def _default(value: object) -> str:
@@ -414,20 +414,22 @@ PARTS: dict[str, Callable[[], str]] = {
     "result_records": result_records,
     "score_terms": score_terms,
     "settings": settings,
-    "state_diagram": state_diagram,
     "task_statuses": task_statuses,
     "waiting_kinds": waiting_kinds,
 }
 
 
 def main() -> None:
-    """Bring every page up to date, and name those that were not."""
+    """Bring every page and picture up to date, and name those that were not."""
     for page in pages():
-        before = page.read_text(encoding="utf-8")
-        after = rendered(before)
-        if after != before:
-            page.write_text(after, encoding="utf-8")
-            sys.stdout.write(f"{page.relative_to(ROOT)}\n")
+        _write(page, rendered(page.read_text(encoding="utf-8")))
+    _write(STATES, drawing())
+
+
+def _write(path: Path, text: str) -> None:
+    if not path.exists() or path.read_text(encoding="utf-8") != text:
+        path.write_text(text, encoding="utf-8")
+        sys.stdout.write(f"{path.relative_to(ROOT)}\n")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,9 @@
-"""What the site makes of the pages beyond Markdown: the changes as a page, fences with a word after their language,
-and diagrams. mkdocs calls the functions `on_…`.
+"""What the site makes of the pages beyond Markdown: the changes as a page, fences with a word for the tests, and the
+drawing of the states in the page's own colours. mkdocs calls the functions `on_…`.
 """
 
 from __future__ import annotations
 
-import html
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +12,9 @@ if TYPE_CHECKING:
     from mkdocs.config.defaults import MkDocsConfig
     from mkdocs.structure.files import Files
 
-FENCE = re.compile(r'^```(\w+)(?: runnable| title="([^"]+)")?\n(.*?)^```$', re.DOTALL | re.MULTILINE)
+#: A fence that a test runs.
+RUN = re.compile(r"^```(\w+) runnable$", re.MULTILINE)
+PICTURE = re.compile(r'<p><img [^>]*src="(\w+\.svg)"[^>]*></p>')
 #: Files beside docs/ that pages link to, and what they are called in the site.
 BESIDE = {"../CHANGELOG.md": "changes.md", "../README.md": "index.md"}
 
@@ -31,12 +32,14 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
     """The page as the site's Markdown reads it."""
     for link, page in BESIDE.items():
         markdown = markdown.replace(f"]({link}", f"]({page}")
-    return FENCE.sub(_fence, markdown)
+    return RUN.sub(r"```\1", markdown)
 
 
-def _fence(found: re.Match[str]) -> str:
-    language, title, text = found.groups()
-    if language == "mermaid":  # text until a script that may not come has drawn it
-        return f'<pre class="mermaid">{html.escape(text, quote=False)}</pre>'
-    named = f"`{title}`:\n\n" if title else ""
-    return f"{named}```{language}\n{text}```"
+def on_page_content(content: str, **_: Any) -> str:
+    """The HTML of the page with its drawings in it."""
+    return PICTURE.sub(_within, content)
+
+
+def _within(found: re.Match[str]) -> str:
+    """The picture as part of the page, which may be dark while the system is not."""
+    return (Path(__file__).parent / found[1]).read_text(encoding="utf-8").strip()

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from docs import render
+from docs import render, state_drawing
+from docs.state_drawing import drawing
 from mindswarm_exec import Agent
 from mindswarm_exec.cli.contents import ROWS
 from mindswarm_exec.ledger.faces import AsyncLedger, SyncLedger, connect_async, connect_sync
@@ -45,6 +46,16 @@ def every_page() -> str:
 @pytest.mark.parametrize("page", PAGES)
 def test_a_page_is_as_the_code_would_render_it(page: Path) -> None:
     assert render.rendered(text(page)) == text(page), "run `make docs`"
+
+
+def test_the_drawing_of_the_states_is_as_the_table_of_moves_would_have_it() -> None:
+    assert text(render.STATES) == drawing(), "run `make docs`"
+
+
+def test_a_move_that_is_not_drawn_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(state_drawing, "ARROWS", state_drawing.ARROWS[1:])
+    with pytest.raises(ValueError, match=r"differ in \[\('create', '', <Status\.PENDING"):
+        drawing()
 
 
 def test_every_rendered_part_stands_on_a_page() -> None:
