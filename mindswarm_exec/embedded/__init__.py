@@ -9,7 +9,8 @@
 
 The two locks of the kernel carry the design; no file's content is believed without them.
 
-The server outlives an owner that is killed or ends without `stop`; the next start picks it up.
+The server lives as long as a process that uses it, by whatever that is ended: see `lifeline`. So it outlives an
+owner that is killed while others use it, and ends in order when the last of them has gone.
 """
 
 from mindswarm_exec.embedded.server import EmbeddedServer, ledger_url, start_embedded

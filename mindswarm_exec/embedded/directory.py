@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from mindswarm_exec.embedded.lock import Lock
 from mindswarm_exec.errors import InvalidRequest, LedgerUnavailable
@@ -21,15 +21,31 @@ class Recorded(NamedTuple):
 
 
 class DataDirectory:
-    """One data directory, made where it is missing.
-
-    Raises:
-        InvalidRequest: it cannot hold the data.
-    """
+    """One data directory."""
 
     def __init__(self, path: Path) -> None:
-        self.path = _prepared(path)
+        self.path = path.resolve()
         self.log = self.path / "server.log"
+
+    @classmethod
+    def prepared(cls, path: Path) -> Self:
+        """The directory with what a start needs in it, made where it is missing.
+
+        Raises:
+            InvalidRequest: it cannot hold the data.
+        """
+        try:
+            directory = cls(path)
+            directory.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for name in ("lock", "owner", "server.log"):
+                (directory.path / name).touch(0o600)
+        except (OSError, RuntimeError) as error:
+            raise InvalidRequest(
+                f"cannot keep the embedded server's data in {path}: {error}. Name a directory that "
+                "can be written with MINDSWARM_DATA_DIR, or a server of your own with MINDSWARM_REDIS_URL.",
+                data_dir=str(path),
+            ) from None
+        return directory
 
     def __str__(self) -> str:
         return str(self.path)
@@ -73,18 +89,3 @@ class DataDirectory:
             "\n  ".join([f"no embedded server on {self}: {what}. The end of {self.log}:", *last_lines]),
             data_dir=str(self),
         )
-
-
-def _prepared(path: Path) -> Path:
-    try:
-        directory = path.resolve()
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for name in ("lock", "owner", "server.log"):
-            (directory / name).touch(0o600)
-    except (OSError, RuntimeError) as error:
-        raise InvalidRequest(
-            f"cannot keep the embedded server's data in {path}: {error}. Name a directory that "
-            "can be written with MINDSWARM_DATA_DIR, or a server of your own with MINDSWARM_REDIS_URL.",
-            data_dir=str(path),
-        ) from None
-    return directory

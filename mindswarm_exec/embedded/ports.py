@@ -13,6 +13,10 @@ PORTS = range(20_000, 32_000)
 PORT_ATTEMPTS = 20
 
 
+def url_of(port: int) -> str:
+    return f"redis://{HOST}:{port}/0"
+
+
 def candidates(last: int) -> Iterator[int]:
     """Ports to try, that of the `last` server first: its clients find the next one there."""
     if last in PORTS:

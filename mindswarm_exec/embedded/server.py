@@ -12,10 +12,11 @@ from typing import Self
 
 import redis
 
+from mindswarm_exec.embedded import lifeline
 from mindswarm_exec.embedded.directory import DataDirectory
 from mindswarm_exec.embedded.finding import Found, connect, find
 from mindswarm_exec.embedded.lock import Lock
-from mindswarm_exec.embedded.ports import HOST, candidates
+from mindswarm_exec.embedded.ports import candidates, url_of
 from mindswarm_exec.embedded.starting import POLL_SECONDS, Launch, Process, start_or_attach
 from mindswarm_exec.settings import Settings
 
@@ -23,8 +24,12 @@ STOP_SECONDS = 10.0
 
 
 def ledger_url(settings: Settings) -> tuple[str, EmbeddedServer | None]:
-    """Name the ledger: `MINDSWARM_REDIS_URL` if it is set, else an embedded server under `data_dir`."""
+    """Name the ledger: `MINDSWARM_REDIS_URL` if it is set, else an embedded server under `data_dir`.
+
+    An embedded server does not end before this process, whichever of the two has named it.
+    """
     if settings.redis_url:
+        _hold_if_embedded(settings.redis_url, DataDirectory(settings.data_dir))
         return settings.redis_url, None
     server = start_embedded(settings.data_dir)
     return server.url, server
@@ -50,11 +55,16 @@ def start_embedded(
         InvalidRequest: `data_dir` cannot hold the data, or its running server is not durable and should be.
         LedgerUnavailable: no server came up; the message ends with the last lines of its log.
     """
-    return EmbeddedServer(Launch(DataDirectory(Path(data_dir)), durable, tuple(extra), startup_timeout_seconds))
+    return EmbeddedServer(
+        Launch(DataDirectory.prepared(Path(data_dir)), durable, tuple(extra), startup_timeout_seconds)
+    )
 
 
 class EmbeddedServer:
-    """A running server. For one thread at a time; clients use `url`, which outlasts `ensure_running`."""
+    """A running server. For one thread at a time; clients use `url`, which outlasts `ensure_running`.
+
+    This process holds the server until it ends itself: it may drop this object and use the URL.
+    """
 
     def __init__(self, launch: Launch) -> None:
         self._launch = launch
@@ -66,7 +76,7 @@ class EmbeddedServer:
 
     @property
     def url(self) -> str:
-        return f"redis://{HOST}:{self.port}/0"
+        return url_of(self.port)
 
     @property
     def owned(self) -> bool:
@@ -95,6 +105,7 @@ class EmbeddedServer:
         try:
             self._shut_down()
         finally:
+            lifeline.let_go(self.pid)
             self._owner.release()
 
     def __enter__(self) -> Self:
@@ -107,6 +118,7 @@ class EmbeddedServer:
         if found.pid != self.pid:
             if self._child is not None:
                 self._child.wait()  # it lost the lock, so it has ended
+            lifeline.let_go(self.pid)
             self.port, self.pid, self._child = found.port, found.pid, child
         if not self.owned:
             self._owner = self._directory.lock_owner()
@@ -126,3 +138,10 @@ class EmbeddedServer:
             time.sleep(POLL_SECONDS)
         if self._child is not None:
             self._child.wait(STOP_SECONDS)
+
+
+def _hold_if_embedded(url: str, directory: DataDirectory) -> None:
+    """Keep the server of `directory` if that is what `url` names: whoever passed the URL on may end before us."""
+    recorded = directory.recorded()
+    if url == url_of(recorded.port) and (found := find(directory, *recorded)):
+        lifeline.hold(found.pid)

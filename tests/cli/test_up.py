@@ -99,6 +99,27 @@ def test_a_port_that_is_taken_is_a_sentence_and_starts_nothing(tmp_path: Path, u
     assert not (tmp_path / "other" / "server.json").exists()
 
 
+def test_killed_itself_it_hands_its_work_back_and_leaves_nothing(up: Up, tmp_path: Path) -> None:
+    ready = up.news("ready")
+    url = ready["api_url"]
+    await_agent(url, "worker")
+    execution_id = command("start", "sample.hold", "--json", MINDSWARM_API_URL=url).document["execution_id"]
+    await_running(url, execution_id, attempt=1)
+    pids = [*ready["pids"].values(), json.loads((tmp_path / "server.json").read_text())["pid"]]
+    up.process.kill()
+
+    def nothing_is_left() -> None:
+        assert not [pid for pid in pids if is_running(pid)]
+
+    eventually(nothing_is_left, within_ms=30_000)
+    again = Up(tmp_path)
+    try:
+        found = await_running(again.news("ready")["api_url"], execution_id, attempt=2)
+        assert found["lost_attempts"] == 0, "the agent could still speak to the ledger when it drained"
+    finally:
+        again.stop()
+
+
 def test_ctrl_c_while_it_starts_leaves_nothing_behind(tmp_path: Path) -> None:
     starting = Up(tmp_path)
     assert starting.news("starting")
@@ -110,6 +131,15 @@ def test_ctrl_c_while_it_starts_leaves_nothing_behind(tmp_path: Path) -> None:
     eventually(has_server, within_ms=10_000)
     assert starting.stop(signal.SIGINT) == 130
     assert not is_running(has_server())
+
+
+def await_running(url: str, execution_id: str, attempt: int) -> dict[str, Any]:
+    def check() -> dict[str, Any]:
+        found: dict[str, Any] = command("get", execution_id, "--json", MINDSWARM_API_URL=url).document
+        assert (found["status"], found["attempt"]) == ("running", attempt)
+        return found
+
+    return eventually(check, within_ms=30_000, every_ms=100)
 
 
 def is_running(pid: int) -> bool:

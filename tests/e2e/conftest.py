@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
+from pathlib import Path
 
 import pytest
 
+from mindswarm_exec.embedded import start_embedded
 from tests.e2e.controlled_swarm import ControlledSwarm
 from tests.e2e.swarm import Swarm
 
@@ -32,3 +34,12 @@ def file(request: pytest.FixtureRequest) -> str:
     """The name of a file of the test's own, for its handlers to wait for."""
     name: str = request.node.name
     return name.replace("[", ".").replace("]", "")
+
+
+@pytest.fixture
+def data_dir(tmp_path: Path) -> Iterator[Path]:
+    """A directory on which no embedded server is left running, even by a test that fails."""
+    directory = tmp_path / "data"
+    yield directory
+    with start_embedded(directory, durable=False) as last:
+        assert last.owned

@@ -6,10 +6,8 @@ import json
 import os
 import signal
 import socket
-import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -20,52 +18,6 @@ from mindswarm_exec.embedded.ports import PORTS
 from mindswarm_exec.errors import InvalidRequest, LedgerUnavailable
 from mindswarm_exec.settings import Settings
 from tests.eventually import eventually
-
-#: Owns a server, and stops it when a line arrives. Ctrl-C is answered by asking whether the server lives.
-OWNER = """
-import json, sys
-from mindswarm_exec.embedded import start_embedded
-server = start_embedded(sys.argv[1])
-try:
-    print(json.dumps({"pid": server.pid, "port": server.port, "owned": server.owned}), flush=True)
-    sys.stdin.readline()
-except KeyboardInterrupt:
-    print(server.is_alive(), flush=True)
-    sys.stdin.readline()
-server.stop()
-"""
-
-
-@pytest.fixture
-def data_dir(tmp_path: Path) -> Iterator[Path]:
-    """A directory on which no server is left running, even by a test that fails."""
-    directory = tmp_path / "data"
-    yield directory
-    with start_embedded(directory, durable=False) as last:
-        assert last.owned
-
-
-@pytest.fixture
-def start_owner(data_dir: Path) -> Iterator[Callable[[], subprocess.Popen[str]]]:
-    """Start processes that run OWNER on `data_dir`, in a process group of their own as in a terminal."""
-    owners: list[subprocess.Popen[str]] = []
-
-    def start() -> subprocess.Popen[str]:
-        command = [sys.executable, "-c", OWNER, str(data_dir)]
-        owner = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, process_group=0)
-        owners.append(owner)
-        return owner
-
-    yield start
-    for owner in owners:
-        owner.kill()
-        owner.communicate()
-
-
-def said(owner: subprocess.Popen[str]) -> dict[str, int]:
-    assert owner.stdout is not None
-    found: dict[str, int] = json.loads(owner.stdout.readline())
-    return found
 
 
 def connect(server: EmbeddedServer) -> redis.Redis:
@@ -174,59 +126,6 @@ def test_a_server_that_was_frozen_is_waited_for_and_not_replaced(data_dir: Path)
         assert not server.ensure_running()
         thaw.join()
     assert not server.is_alive()
-
-
-def test_a_killed_owner_leaves_the_server_and_the_next_start_adopts_it(
-    data_dir: Path, start_owner: Callable[[], subprocess.Popen[str]]
-) -> None:
-    owner = start_owner()
-    first = said(owner)
-    owner.kill()
-    owner.wait()
-    with start_embedded(data_dir) as server:
-        assert (server.pid, server.port) == (first["pid"], first["port"])
-        assert server.owned
-        assert connect(server).ping()
-    assert not server.is_alive()
-
-
-def test_ctrl_c_in_the_terminal_leaves_the_server_to_its_owner(
-    data_dir: Path, start_owner: Callable[[], subprocess.Popen[str]]
-) -> None:
-    owner = start_owner()
-    said(owner)
-    os.killpg(owner.pid, signal.SIGINT)
-    assert owner.stdout is not None
-    assert owner.stdout.readline().strip() == "True"  # the signal has arrived; only then may it be told to stop
-    owner.communicate("stop\n")
-    assert owner.returncode == 0
-    with start_embedded(data_dir) as server:
-        assert server.owned
-
-
-def test_simultaneous_starts_give_one_server(start_owner: Callable[[], subprocess.Popen[str]]) -> None:
-    found = [said(owner) for owner in [start_owner() for _ in range(4)]]
-    assert len({(each["pid"], each["port"]) for each in found}) == 1
-    assert sum(each["owned"] for each in found) == 1
-
-
-def test_a_forked_child_neither_owns_the_server_nor_keeps_it_from_being_adopted(data_dir: Path) -> None:
-    server = start_embedded(data_dir)
-    told, tell = os.pipe()
-    child = os.fork()
-    if child == 0:
-        os.write(tell, b"%d" % server.owned)
-        signal.pause()
-    try:
-        assert os.read(told, 1) == b"0"
-        server.stop()
-        with start_embedded(data_dir) as again:
-            assert again.owned
-    finally:
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
-        os.close(told)
-        os.close(tell)
 
 
 def test_a_stale_record_that_names_a_stranger_is_not_believed(data_dir: Path, tmp_path: Path) -> None:
