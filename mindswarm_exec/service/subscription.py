@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from mindswarm_exec.errors import LedgerUnavailable
 from mindswarm_exec.ledger.event_log import StoredEvent
-from mindswarm_exec.models.events import EventFilter, Gap
+from mindswarm_exec.models.events import EventFilter, Gap, position
 from mindswarm_exec.models.records import Event
 
 if TYPE_CHECKING:
@@ -93,8 +93,8 @@ class Subscription:
             page_is_full = len(page) == PAGE
             if page_is_full:
                 self._keep_live(False)  # more pages follow, and what is heard meanwhile is in them
-            elif page:
-                self._ignore_up_to(page[-1].position)
+            else:
+                self._ignore_up_to(page[-1].position if page else position(self._cursor))
             for stored in page:
                 self._cursor = stored.event_id
                 if delivery := self._delivery(stored):
@@ -152,7 +152,7 @@ class Subscription:
         self._buffered_bytes = 0
 
     def _ignore_up_to(self, place: tuple[int, int]) -> None:
-        """What the last page held is heard a second time: it may be buffered already, or come yet."""
+        """What the stream gave is heard a second time: it may be buffered already, or come yet."""
         self._replayed_to = dict.fromkeys(self.filters, place)
         self._buffer = deque(item for item in self._buffer if isinstance(item, Gap) or item.stored.position > place)
 

@@ -108,6 +108,18 @@ async def test_many_replays_at_different_places_each_join_live_events_exactly(
         assert ids(await reader) == written[start + 1 :] + live
 
 
+@pytest.mark.parametrize("start", [0, 1, 3], ids=["ends with a full page", "ends within a page", "has nothing to give"])
+async def test_what_the_service_hears_after_a_replay_has_passed_it_does_not_come_again(
+    service: EventService, writer: EventWriter, monkeypatch: pytest.MonkeyPatch, start: int
+) -> None:
+    monkeypatch.setattr(subscription, "PAGE", 3)
+    written = await writer.append_many(4, published=False)  # heard when the silent service looks into the stream
+    reading = asyncio.create_task(take(service.subscribe(EVERYTHING, from_event_id=written[start]), 4 - start))
+    await heard(service, written[-1])
+    after = await writer.append()
+    assert ids(await reading) == [*written[start + 1 :], after]
+
+
 async def test_a_reader_too_slow_is_told_where_to_resume_and_the_others_miss_nothing(
     service: EventService, writer: EventWriter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
