@@ -108,7 +108,7 @@ async def test_many_replays_at_different_places_each_join_live_events_exactly(
         assert ids(await reader) == written[start + 1 :] + live
 
 
-@pytest.mark.parametrize("start", [0, 1, 3], ids=["ends with a full page", "ends within a page", "has nothing to give"])
+@pytest.mark.parametrize("start", [0, 1, 3], ids=["ends with a full page", "ends within a page", "is empty"])
 async def test_what_the_service_hears_after_a_replay_has_passed_it_does_not_come_again(
     service: EventService, writer: EventWriter, monkeypatch: pytest.MonkeyPatch, start: int
 ) -> None:
