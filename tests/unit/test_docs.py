@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from docs import render, state_drawing
+from docs.rendering import machine
 from docs.state_drawing import drawing
 from mindswarm_exec import Agent
 from mindswarm_exec.cli.contents import ROWS
@@ -83,11 +84,11 @@ def test_a_change_of_any_move_changes_the_table(move: Any) -> None:
     ]
     for change in [{"sources": (PENDING,)}] if not move.sources else changes:
         changed = [replace(row, **change) if row is move else row for row in MOVES]
-        assert render.moves(changed) != render.moves()
+        assert machine.moves(changed) != machine.moves()
 
 
 def test_every_move_says_who_makes_it() -> None:
-    assert set(render._movers()) == {move.name for move in MOVES}
+    assert set(machine._movers()) == {move.name for move in MOVES}
 
 
 # --- numbers and names -----------------------------------------------------------------------------------
