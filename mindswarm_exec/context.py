@@ -52,6 +52,8 @@ class AttemptReporter(Protocol):
     agent_id: str
     attempt: int
     tags: tuple[str, ...]
+    traceparent: str | None
+    tracestate: str | None
     checkpoint_state: dict[str, JsonValue]
     started_at: datetime
 
@@ -99,6 +101,19 @@ class _Identity:
     @property
     def tags(self) -> tuple[str, ...]:
         return self._reporter.tags
+
+    @property
+    def traceparent(self) -> str | None:
+        """The span of this attempt, or of the submission where the agent makes none, as W3C Trace Context writes it.
+
+        A header for what the handler calls. None if the execution belongs to no trace.
+        """
+        return self._reporter.traceparent
+
+    @property
+    def tracestate(self) -> str | None:
+        """What goes with `traceparent`, if anything does."""
+        return self._reporter.tracestate
 
     @property
     def started_at(self) -> datetime:

@@ -32,6 +32,7 @@ from mindswarm_exec.ledger.faces import SyncLedger, connect_sync
 from mindswarm_exec.ledger.replies import Attempt
 from mindswarm_exec.lifecycle import OutcomeKind
 from mindswarm_exec.settings import Settings
+from mindswarm_exec.tracing.process import flush, start_tracing
 from workers.consumer import end_within, harden
 from workers.engine import UnifiedTaskEngine
 from workers.isolation.process import ProcessIsolation
@@ -101,6 +102,7 @@ class AgentProcess:
         agent = load_agent(target)
         self.settings = settings
         self.profile = agent.profile(name)
+        start_tracing("agent", settings, self.profile.agent_id)
         self.url, self._server = ledger_url(settings)
         self.queue = agent_queue(settings, self.profile.agent_id)
         self.app = create_app(settings, self.url, "mindswarm-agent", [self.queue])
@@ -201,6 +203,7 @@ class AgentProcess:
 
     def _drain_and_judge(self) -> None:
         in_order = self.membership.drain(self.settings.drain_grace_seconds)
+        flush()
         if not in_order:
             log.warning(
                 "handlers did not end within the grace; their work was handed back",

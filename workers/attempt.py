@@ -6,9 +6,10 @@ import hashlib
 import json
 import math
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import JsonValue, ValidationError
 
@@ -38,8 +39,12 @@ from mindswarm_exec.models.records import Question
 from mindswarm_exec.models.validation import invalid_request
 from mindswarm_exec.service.questions import checked_schema
 from mindswarm_exec.service.submission import start_operation, stored_json
+from mindswarm_exec.tracing import note_existing, submitting
 from workers.reports import Reports, storable
 from workers.wishes import Wish
+
+if TYPE_CHECKING:
+    from mindswarm_exec.tracing.spans import AttemptSpan
 
 __all__ = ["RunningAttempt", "Wish", "new_question", "storable"]
 
@@ -61,8 +66,15 @@ class RunningAttempt(Reports):
         ledger: SyncLedger,
         max_payload_bytes: int,
         publish: Callable[[Sequence[Wake]], None] = lambda wakes: None,
+        span: AttemptSpan | None = None,
     ) -> None:
         super().__init__(held, ledger, max_payload_bytes)
+        self.span = span
+        self.trace = held.trace.context if held.trace is not None else None
+        if span is not None and span.context is not None:
+            self.trace = span.context
+        self.traceparent = self.trace.traceparent if self.trace is not None else None
+        self.tracestate = self.trace.tracestate if self.trace is not None else None
         self.options = _parsed(held.options)
         self.execution_id = held.execution_id
         self.task_type = held.task_type
@@ -75,6 +87,23 @@ class RunningAttempt(Reports):
         self.parked: dict[str, str] | None = None
         self.started_at = datetime.now(UTC)
         self._publish = publish
+
+    # --- its trace -----------------------------------------------------------------------------------------
+
+    def in_trace(self) -> AbstractContextManager[None]:
+        """What this thread does, and tasks that it starts on the loop, lies under the span of the attempt."""
+        return nullcontext() if self.span is None else self.span.current()
+
+    def wish_for(self, wish: Wish) -> None:
+        before = self.wish
+        super().wish_for(wish)
+        if self.span is not None and self.wish is not before:
+            self.span.note(f"mindswarm.{wish.value}")
+
+    def withdraw_pause(self) -> None:
+        if self.span is not None and (self.is_frozen or self.wish is Wish.PAUSE):
+            self.span.note("mindswarm.pause_withdrawn")
+        super().withdraw_pause()
 
     # --- clocks ------------------------------------------------------------------------------------------
 
@@ -148,6 +177,8 @@ class RunningAttempt(Reports):
         match reply:
             case Done():
                 self.note_frozen()
+                if self.span is not None:
+                    self.span.note("mindswarm.frozen")
                 return self.is_frozen
             case Refused():
                 self.withdraw_pause()
@@ -173,17 +204,19 @@ class RunningAttempt(Reports):
         except ValidationError as error:
             raise invalid_request(error, "the child", StartRequest) from None
         execution_id = new_id()
-        operation = start_operation(
-            execution_id,
-            task_type,
-            stored_json(payload, "the payload", self._max_payload_bytes),
-            asked.options,
-            project_id=self.project_id,
-            parent_id=self.execution_id,
-            idempotency_key=f"{self.execution_id}/{key}" if key else None,
-        )
-        self._note_life()
-        return self._child_started(self._patiently(operation), execution_id, asked.options)
+        with submitting(task_type, execution_id, otherwise=self.trace) as trace:
+            operation = start_operation(
+                execution_id,
+                task_type,
+                stored_json(payload, "the payload", self._max_payload_bytes),
+                asked.options,
+                project_id=self.project_id,
+                parent_id=self.execution_id,
+                idempotency_key=f"{self.execution_id}/{key}" if key else None,
+                trace=trace,
+            )
+            self._note_life()
+            return self._child_started(self._patiently(operation), execution_id, asked.options)
 
     def child_outcome(self, execution_id: str) -> ChildOutcome:
         """What has become of a child."""
@@ -213,6 +246,7 @@ class RunningAttempt(Reports):
                 self._publish(wakes)
                 return execution_id
             case Existing(execution_id=earlier):
+                note_existing(earlier)
                 return earlier
             case AgentUnknown():
                 raise UnknownAgent.of(options.agent.agent_id or "")

@@ -38,9 +38,11 @@ from mindswarm_exec.errors import InvalidRequest, LedgerFull, LedgerUnavailable,
 from mindswarm_exec.ledger.faces import AsyncLedger, SyncLedger, connect_async, connect_sync
 from mindswarm_exec.models.options import StartRequest
 from mindswarm_exec.models.records import Execution
+from mindswarm_exec.models.trace_context import TraceContext, context_in
 from mindswarm_exec.models.validation import invalid_request
 from mindswarm_exec.service.executions import ExecutionService
 from mindswarm_exec.settings import Settings
+from mindswarm_exec.tracing.process import flush, start_tracing
 from scheduler.rollups import Roller
 from scheduler.sweeps import Sweeper
 from workers.consumer import end_within, harden
@@ -66,7 +68,7 @@ class FrontDoor:
         self._service = ExecutionService(ledger, settings, publisher)
         self._patience_seconds = redelivery_seconds(settings) / 2
 
-    def start(self, message_id: str, /, *args: Any, **params: Any) -> dict[str, Any]:
+    def start(self, message_id: str, came_with: TraceContext | None, /, *args: Any, **params: Any) -> dict[str, Any]:
         """Accept an execution; the answer is the Execution, or {"error": {"code", "message", …}}.
 
         A message that comes twice is one submission: without an idempotency key of its own, its id is its key.
@@ -78,7 +80,7 @@ class FrontDoor:
             return _refused(InvalidRequest(f"{START_TASK} takes its params by name: send them as kwargs."))
         try:
             request = StartRequest.model_validate({"idempotency_key": f"celery:{message_id}"[:255]} | params)
-            return self._accept(request).model_dump(mode="json")
+            return self._accept(request, came_with).model_dump(mode="json")
         except ValidationError as error:
             return _refused(invalid_request(error, START_TASK, StartRequest))
         except MindSwarmError as error:
@@ -86,12 +88,13 @@ class FrontDoor:
                 raise
             return _refused(error)
 
-    def _accept(self, request: StartRequest) -> Execution:
+    def _accept(self, request: StartRequest, came_with: TraceContext | None) -> Execution:
         """Submit, and again while the ledger is away: nobody may be waiting for the answer."""
         deadline = time.monotonic() + self._patience_seconds
         while True:
             try:
-                return asyncio.run_coroutine_threadsafe(self._service.start(request), self._loop).result()
+                submission = self._service.start(request, came_with)
+                return asyncio.run_coroutine_threadsafe(submission, self._loop).result()
             except LedgerUnavailable as error:
                 if not _is_away(error) or time.monotonic() >= deadline:
                     raise
@@ -110,6 +113,7 @@ class DispatcherProcess:
     """One dispatcher's parts, wired together."""
 
     def __init__(self, settings: Settings) -> None:
+        start_tracing("dispatcher", settings)
         url, self._server = ledger_url(settings)
         self.app = create_app(
             settings,
@@ -129,7 +133,8 @@ class DispatcherProcess:
 
         def start(task: Task, /, *args: Any, **params: Any) -> dict[str, Any]:
             try:
-                return front_door.start(str(task.request.id), *args, **params)
+                came_with = context_in(task.request.headers or {})
+                return front_door.start(str(task.request.id), came_with, *args, **params)
             except LedgerUnavailable as error:
                 raise Reject("the ledger is away", requeue=True) from error
 
@@ -141,6 +146,7 @@ class DispatcherProcess:
         self.app.task(sweeper.forget, name=FORGET_TASK, ignore_result=True, send_events=False)
         self.app.task(Roller(ledger).roll_up, name=ROLL_UP_TASK, ignore_result=True, send_events=False)
         signals.worker_shutting_down.connect(lambda **_: end_within(STOP_SECONDS), weak=False)
+        signals.worker_shutdown.connect(lambda **_: flush(), weak=False)
         self.app.steps["worker"].add(_guard(sweeper, settings.sweep_seconds))
 
     def run(self) -> None:

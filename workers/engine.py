@@ -33,6 +33,7 @@ from workers.outcome import (
     cancelled,
     settlement,
 )
+from workers.spans import begun_span, end_span
 
 log = logging.getLogger(__name__)
 
@@ -96,17 +97,12 @@ class UnifiedTaskEngine:
 
     def run_attempt(self, attempt: Attempt) -> Attempt | None:
         """Run one claimed attempt to a decided outcome; returns the next one for this slot, already claimed."""
-        running = RunningAttempt(attempt, self._ledger, self._settings.max_payload_bytes, self._publish)
+        limit, span = self._settings.max_payload_bytes, begun_span(attempt)
+        running = RunningAttempt(attempt, self._ledger, limit, self._publish, span)
         self._enter(running)
         try:
-            outcome = self.calls.perform(running)
-            running.send_progress(at_last=True)
-            if outcome is not None:
-                running.wait_until_thawed()  # it ended as it was frozen: that counts when it may go on
-            if running.is_fenced or (running.is_frozen and running.wish is not None and running.wish.is_cancel):
-                outcome = cancelled(running)  # however it ended when it was let go on for that
-            if outcome is not None and outcome.kind is OutcomeKind.CANCELLED:
-                self.calls.clean_up(running)
+            with running.in_trace():
+                outcome = self._performed(running)
         finally:
             self._leave(running)
         if self._observer is not None:
@@ -132,6 +128,7 @@ class UnifiedTaskEngine:
             how, fields = settlement(running, outcome, slot)
         operation = operations.settle(running.held, self._agent_id, f"agent:{self._agent_id}", how, fields)
         reply = self._patiently(lambda: self._courier.run(operation))
+        end_span(running, outcome, reply)
         if reply is not None and reply.wakes:
             self._publish(reply.wakes)
         if isinstance(reply, Settled):
@@ -244,9 +241,23 @@ class UnifiedTaskEngine:
         operation = operations.settle(running.held, self._agent_id, source, Settlement(STRAND, data), NO_FIELDS)
         with contextlib.suppress(LedgerUnavailable):  # what is not told now is found when the lease ends
             self._ledger.run(operation)
+        if running.span is not None:
+            running.span.end("stranded")
         running.wish_for(Wish.LOST)
 
     # --- steps -------------------------------------------------------------------------------------------
+
+    def _performed(self, running: RunningAttempt) -> Outcome | None:
+        """Call the handler, and clean up after it if it was cancelled; None if the attempt was lost meanwhile."""
+        outcome = self.calls.perform(running)
+        running.send_progress(at_last=True)
+        if outcome is not None:
+            running.wait_until_thawed()  # it ended as it was frozen: that counts when it may go on
+        if running.is_fenced or (running.is_frozen and running.wish is not None and running.wish.is_cancel):
+            outcome = cancelled(running)  # however it ended when it was let go on for that
+        if outcome is not None and outcome.kind is OutcomeKind.CANCELLED:
+            self.calls.clean_up(running)
+        return outcome
 
     def _enter(self, running: RunningAttempt) -> None:
         if self._observer is not None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from mindswarm_exec.errors import Forbidden, InvalidRequest
+from mindswarm_exec.models.trace_context import TraceContext
 from mindswarm_exec.service.actors import Actor
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ class Caller:
     events: EventFeed | None = None
     #: what is noted of it in the events of what it asks for
     actor: Actor = field(default_factory=Actor)
+    #: the trace that the headers of its request name
+    trace: TraceContext | None = None
 
     @property
     def is_admin(self) -> bool:

@@ -100,7 +100,7 @@ class ExecutionMethods:
     async def start(self, caller: Caller, request: StartRequest) -> Execution:
         if caller.projects is not None:
             request = await self._within_projects(caller, request)
-        execution = await self._executions.start(request)
+        execution = await self._executions.start(request, caller.trace)
         caller.must_open(execution.project_id)
         return execution
 

@@ -18,6 +18,7 @@ from mindswarm_exec.embedded import ledger_url
 from mindswarm_exec.errors import InvalidRequest
 from mindswarm_exec.logs import configure_logging
 from mindswarm_exec.service import open_services
+from mindswarm_exec.tracing.process import flush, start_tracing
 
 if TYPE_CHECKING:
     from mindswarm_exec.service import Services
@@ -36,6 +37,7 @@ def main(settings: Settings) -> None:
     """Run the API until SIGTERM or SIGINT. Raises as `serve`."""
     configure_logging(settings, "api")
     must_not_be_exposed(settings)
+    start_tracing("api", settings)
     # uvicorn raises the signal again when it has stopped in order; that is then no failure
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     url, _ = ledger_url(settings)
@@ -44,7 +46,10 @@ def main(settings: Settings) -> None:
         async with open_services(url, settings, _publisher(settings, url)) as services:
             await serve(settings, services)
 
-    asyncio.run(run())
+    try:
+        asyncio.run(run())
+    finally:
+        flush()
 
 
 def _publisher(settings: Settings, url: str) -> Publisher | None:

@@ -25,6 +25,7 @@ from mindswarm_exec.client.calling import (
 )
 from mindswarm_exec.client.wire import Address, handshake_error
 from mindswarm_exec.errors import MindSwarmError
+from mindswarm_exec.tracing import trace_headers
 
 T = TypeVar("T")
 
@@ -91,9 +92,8 @@ class Line:
 
     async def _post(self, body: bytes) -> tuple[int, bytes]:
         try:
-            reply = await self._http.post(
-                self._address.rpc, content=body, headers={"Content-Type": "application/json"}
-            )
+            headers = {"Content-Type": "application/json", **trace_headers()}
+            reply = await self._http.post(self._address.rpc, content=body, headers=headers)
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.UnsupportedProtocol) as error:
             raise Refused(str(error) or type(error).__name__) from None
         except httpx.TransportError as error:

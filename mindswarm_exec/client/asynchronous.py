@@ -133,23 +133,36 @@ class AsyncExecutionClient:
         task_id: str | None = None,
         parent_id: str | None = None,
         idempotency_key: str | None = None,
+        traceparent: str | None = None,
+        tracestate: str | None = None,
         options: Options | None = None,
         **more_options: Any,
     ) -> AsyncExecutionHandle:
         """Submit one execution. Options go in `options` or as keyword arguments (`priority="high"`).
 
+        It goes on from the span that `traceparent` names, or from the current span of the program.
+
         An idempotency key is made if none is given, so that the submission is repeated safely when its answer
         is lost. Repeat it yourself with a key of your own after ApiUnavailable.
         """
         keys = {"project_id": project_id, "parent_id": parent_id, "idempotency_key": idempotency_key}
+        keys |= {"traceparent": traceparent, "tracestate": tracestate}
         execution = await self._make(verbs.start(task_type, payload, task_id, options, more_options, **keys))
         return AsyncExecutionHandle(self, execution.execution_id)
 
     async def start_many(
-        self, task_type: str, payloads: Iterable[Any], *, project_id: str | None = None, **options: Any
+        self,
+        task_type: str,
+        payloads: Iterable[Any],
+        *,
+        project_id: str | None = None,
+        traceparent: str | None = None,
+        tracestate: str | None = None,
+        **options: Any,
     ) -> list[AsyncExecutionHandle]:
         """Submit one execution for each payload, in batches. Raises the first refusal; the others stand."""
-        calls = [verbs.start(task_type, payload, None, None, options, project_id=project_id) for payload in payloads]
+        named = {"project_id": project_id, "traceparent": traceparent, "tracestate": tracestate}
+        calls = [verbs.start(task_type, payload, None, None, options, **named) for payload in payloads]
         handles: list[AsyncExecutionHandle] = []
         for first in range(0, len(calls), verbs.BATCH):
             for answer in await self._perform(make_batch(calls[first : first + verbs.BATCH], self._address)):

@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import JsonValue, TypeAdapter
 from redis import exceptions
 
-from mindswarm_exec.direct.requests import Options, checked, options_of
+from mindswarm_exec.direct.requests import Options, checked, options_of, trace_of
 from mindswarm_exec.direct.verbs import ServiceThread, ServiceVerbs
 from mindswarm_exec.errors import ExecutionNotCompleted, ResultNotReady, UnknownAgent, UnknownExecution, UnknownTask
 from mindswarm_exec.identifiers import Name, new_id
@@ -36,10 +36,12 @@ from mindswarm_exec.lifecycle import COMPLETED, Status
 from mindswarm_exec.models.explanations import Explanation
 from mindswarm_exec.models.options import ExecutionOptions
 from mindswarm_exec.models.records import Event, Execution
+from mindswarm_exec.models.trace_context import TraceContext
 from mindswarm_exec.service.control import UNCHANGED, Publisher, RetryFrom
 from mindswarm_exec.service.refusals import parent_refused
 from mindswarm_exec.service.submission import start_operation, stored_json
 from mindswarm_exec.settings import Settings
+from mindswarm_exec.tracing import note_existing, submitting
 
 OUTCOME = ("status", "result", "error")
 
@@ -145,10 +147,14 @@ class DirectClient(ServiceVerbs):
         task_id: str | None = None,
         parent_id: str | None = None,
         idempotency_key: str | None = None,
+        traceparent: str | None = None,
+        tracestate: str | None = None,
         options: Options | None = None,
         **more_options: Any,
     ) -> DirectHandle:
         """Submit one execution. Options go in `options` or as keyword arguments (`priority="high"`).
+
+        It goes on from the span that `traceparent` names, or from the current span of the program.
 
         Raises:
             InvalidRequest, PayloadTooLarge: nothing was stored.
@@ -158,19 +164,31 @@ class DirectClient(ServiceVerbs):
         """
         parsed = options_of(options, more_options)
         named = {"task_id": task_id, "parent_id": parent_id, "idempotency_key": idempotency_key}
-        operation, execution_id = self._submission(task_type, payload, parsed, project_id, **named)
-        return self._handle(self._ledger.run(operation), execution_id, parsed, task_id, parent_id)
+        self._check_names(task_type, project_id)
+        execution_id = new_id()
+        with submitting(task_type, execution_id, given=trace_of(traceparent, tracestate)) as trace:
+            operation = self._submission(execution_id, task_type, payload, parsed, project_id, trace, **named)
+            return self._handle(self._ledger.run(operation), execution_id, parsed, task_id, parent_id)
 
     def start_many(
-        self, task_type: str, payloads: Iterable[JsonValue], *, project_id: str = "default", **options: Any
+        self,
+        task_type: str,
+        payloads: Iterable[JsonValue],
+        *,
+        project_id: str = "default",
+        traceparent: str | None = None,
+        tracestate: str | None = None,
+        **options: Any,
     ) -> list[DirectHandle]:
         """Submit one execution for each payload in one round trip; each is atomic by itself."""
         parsed = options_of(None, options)
-        built = [self._submission(task_type, payload, parsed, project_id) for payload in payloads]
-        replies = self._ledger.run_many([operation for operation, _ in built])
-        return [
-            self._handle(reply, execution_id, parsed) for reply, (_, execution_id) in zip(replies, built, strict=True)
-        ]
+        self._check_names(task_type, project_id)
+        work = [(new_id(), payload) for payload in payloads]
+        with submitting(task_type, count=len(work), given=trace_of(traceparent, tracestate)) as trace:
+            replies = self._ledger.run_many(
+                [self._submission(each, task_type, payload, parsed, project_id, trace) for each, payload in work]
+            )
+            return [self._handle(reply, each, parsed) for reply, (each, _) in zip(replies, work, strict=True)]
 
     def handle(self, execution_id: str) -> DirectHandle:
         """A handle on an execution that was started elsewhere."""
@@ -180,23 +198,23 @@ class DirectClient(ServiceVerbs):
 
     def _submission(
         self,
+        execution_id: str,
         task_type: str,
         payload: JsonValue,
         options: ExecutionOptions,
         project_id: str,
+        trace: TraceContext | None,
         **named: str | None,
-    ) -> tuple[Operation[Started], str]:
-        self._check_names(task_type, project_id)
-        execution_id = new_id()
-        operation = start_operation(
+    ) -> Operation[Started]:
+        return start_operation(
             execution_id,
             task_type,
             stored_json(payload, "the payload", self._settings.max_payload_bytes),
             options,
             project_id=project_id,
+            trace=trace,
             **named,
         )
-        return operation, execution_id
 
     def _check_names(self, *names: str) -> None:
         """Refuse hostile names; a name that passed once is remembered."""
@@ -217,6 +235,7 @@ class DirectClient(ServiceVerbs):
                 self._publish(wakes)
                 return DirectHandle(self, execution_id)
             case Existing(execution_id=earlier):
+                note_existing(earlier)
                 return DirectHandle(self, earlier)
             case AgentUnknown():
                 raise UnknownAgent.of(options.agent.agent_id or "")

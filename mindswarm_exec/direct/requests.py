@@ -9,6 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from mindswarm_exec.models.explanations import SimulateRequest
 from mindswarm_exec.models.options import DEFAULT_OPTIONS, Budgets, ExecutionOptions
+from mindswarm_exec.models.trace_context import TraceContext, Traceparent, Tracestate
 from mindswarm_exec.models.validation import invalid_request
 from mindswarm_exec.service.bulk import Criteria
 from mindswarm_exec.service.control import RetryFrom
@@ -18,6 +19,8 @@ Options = ExecutionOptions | Mapping[str, Any]
 
 _budgets: TypeAdapter[dict[str, float]] = TypeAdapter(Budgets)
 _criteria: TypeAdapter[Criteria] = TypeAdapter(Criteria)
+_traceparent: TypeAdapter[str] = TypeAdapter(Traceparent)
+_tracestate: TypeAdapter[str] = TypeAdapter(Tracestate)
 _retry_from: TypeAdapter[RetryFrom] = TypeAdapter(RetryFrom)
 
 
@@ -49,6 +52,14 @@ def simulation_of(options: ExecutionOptions, named: Mapping[str, Any]) -> Simula
         return SimulateRequest.model_validate({**given, "options": options})
     except ValidationError as error:
         raise invalid_request(error, "simulate") from None
+
+
+def trace_of(traceparent: str | None, tracestate: str | None) -> TraceContext | None:
+    """The span to go on from, if one is named. Raises InvalidRequest if that is none."""
+    if traceparent is None:
+        return None
+    state = None if tracestate is None else checked(_tracestate, tracestate, "tracestate")
+    return TraceContext.of(checked(_traceparent, traceparent, "traceparent"), state)
 
 
 def budgets_of(meters: Mapping[str, float] | None) -> dict[str, float]:

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, field_validator, model_validator
 
 from mindswarm_exec.identifiers import AgentId, ExecutionId, Name
+from mindswarm_exec.models.trace_context import TraceContext, Traceparent, Tracestate
 
 PRIORITY_NAMES = {"low": 2, "normal": 5, "high": 7, "critical": 9}
 
@@ -241,6 +242,19 @@ class StartRequest(WireModel):
     project_id: Name = "default"
     idempotency_key: Annotated[str, Field(min_length=1, max_length=255)] | None = None
     options: ExecutionOptions = Field(default_factory=lambda: DEFAULT_OPTIONS)
+    traceparent: Traceparent | None = None
+    tracestate: Tracestate | None = None
+
+    @property
+    def trace(self) -> TraceContext | None:
+        """The span that it goes on from, if the submitter names one."""
+        return TraceContext.of(self.traceparent, self.tracestate)
+
+    @model_validator(mode="after")
+    def _a_tracestate_has_a_traceparent(self) -> StartRequest:
+        if self.tracestate and not self.traceparent:
+            raise ValueError("a tracestate goes with a traceparent; give both, or neither")
+        return self
 
     @model_validator(mode="after")
     def _names_the_work(self) -> StartRequest:

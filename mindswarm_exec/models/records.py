@@ -13,6 +13,7 @@ from pydantic import Field, JsonValue, PlainSerializer
 from mindswarm_exec.identifiers import AgentId, Name
 from mindswarm_exec.lifecycle import Status
 from mindswarm_exec.models.options import DEFAULT_OPTIONS, ExecutionOptions, WireModel
+from mindswarm_exec.models.trace_context import TraceContext
 
 
 def _rfc3339(instant: datetime) -> str:
@@ -145,10 +146,17 @@ class Execution(WireModel):
     options: ExecutionOptions = Field(default_factory=lambda: DEFAULT_OPTIONS)
     decision: dict[str, JsonValue] | None = Field(None, description="how its agent was chosen")
     tags: tuple[str, ...] = ()
+    traceparent: str | None = Field(None, description="W3C Trace Context: the span that its attempts go on from")
+    tracestate: str | None = None
     created_at: Instant
     queued_at: Instant | None = None
     started_at: Instant | None = None
     finished_at: Instant | None = None
+
+    @property
+    def trace(self) -> TraceContext | None:
+        """The trace that it belongs to, if any."""
+        return TraceContext.of(self.traceparent, self.tracestate)
 
 
 class EventContext(WireModel):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Protocol, Unpack, overload
+from typing import NamedTuple, Protocol, Unpack, overload
 
 from pydantic import JsonValue
 
@@ -34,6 +34,7 @@ from mindswarm_exec.models.records import (
     MetricWindow,
     QueueStatus,
 )
+from mindswarm_exec.models.trace_context import TraceContext
 from mindswarm_exec.service import listing, metrics
 from mindswarm_exec.service.archived import OlderRecords
 from mindswarm_exec.service.bulk import Bulk, Criteria, chosen
@@ -49,8 +50,18 @@ from mindswarm_exec.service.simulator import Simulator
 from mindswarm_exec.service.submission import start_operation, stored_json
 from mindswarm_exec.service.waited import waited_by_cause
 from mindswarm_exec.settings import Settings
+from mindswarm_exec.tracing import note_existing, submitting
 
 __all__ = ["UNCHANGED", "ExecutionService", "Publisher"]
+
+
+class Work(NamedTuple):
+    """What a request, with its task, asks to be done."""
+
+    task_type: str
+    payload: JsonValue
+    options: ExecutionOptions
+    project_id: str
 
 
 class Background(Protocol):
@@ -86,13 +97,16 @@ class ExecutionService(ExecutionControl):
     async def start(self) -> None: ...
 
     @overload
-    async def start(self, request: StartRequest) -> Execution: ...
+    async def start(self, request: StartRequest, came_with: TraceContext | None = None) -> Execution: ...
 
-    async def start(self, request: StartRequest | None = None) -> Execution | None:
+    async def start(
+        self, request: StartRequest | None = None, came_with: TraceContext | None = None
+    ) -> Execution | None:
         """Accept an execution, and give it to an agent if one is free.
 
         One that no registered agent could ever serve is accepted, and says so in `waiting_for`; why one waits
-        for agents that are merely busy is told by `get`.
+        for agents that are merely busy is told by `get`. `came_with` is the trace that the headers of the request
+        name, which counts where the request itself names none and there is no current span.
 
         Without a request: begin the background work of an embedded engine (sweeps, where no beat runs), until
         `stop`. Beside a running beat it only looks on.
@@ -109,25 +123,32 @@ class ExecutionService(ExecutionControl):
             if self._background is not None:
                 await self._background.start()
             return None
-        return await self._submit(request)
+        return await self._submit(request, came_with)
 
     async def stop(self) -> None:
         """End the background work that `start()` began."""
         if self._background is not None:
             await self._background.stop()
 
-    async def _submit(self, request: StartRequest) -> Execution:
-        task_type, payload, options, project_id = await self._work_of(request)
+    async def _submit(self, request: StartRequest, came_with: TraceContext | None) -> Execution:
+        work = await self._work_of(request)
         execution_id = new_id()
+        with submitting(work.task_type, execution_id, given=request.trace, otherwise=came_with) as trace:
+            return await self._stored(execution_id, work, request, trace)
+
+    async def _stored(
+        self, execution_id: str, work: Work, request: StartRequest, trace: TraceContext | None
+    ) -> Execution:
         submission = start_operation(
             execution_id,
-            task_type,
-            stored_json(payload, "the payload", self._settings.max_payload_bytes),
-            options,
-            project_id=project_id,
+            work.task_type,
+            stored_json(work.payload, "the payload", self._settings.max_payload_bytes),
+            work.options,
+            project_id=work.project_id,
             task_id=request.task_id,
             parent_id=request.parent_id,
             idempotency_key=request.idempotency_key,
+            trace=trace,
         )
         # the record comes back with the answer: one round trip for both
         reply, record = await self._ledger.run_both(submission, reads.execution(execution_id))
@@ -137,9 +158,11 @@ class ExecutionService(ExecutionControl):
                 assert record is not None, "what was just accepted is there"
                 return await self._told(execution_id, record, explained=suitable == 0)
             case Existing(execution_id=earlier):
-                return await self.get(earlier)
+                execution = await self.get(earlier)
+                note_existing(earlier, execution.trace)
+                return execution
             case AgentUnknown():
-                raise await self._unknown_agent(options)
+                raise await self._unknown_agent(work.options)
             case TaskUnknown():
                 raise UnknownTask.of(request.task_id or "")
             case ParentUnknown() | ParentOver():
@@ -219,9 +242,9 @@ class ExecutionService(ExecutionControl):
             InvalidRequest: also if an agent of the name of `with_agent` is registered.
             UnknownAgent, UnknownTask, UnknownExecution, MoveRefused, PayloadTooLarge: as `start`.
         """
-        task_type, payload, options, project_id = await self._work_of(request)
-        stored_json(payload, "the payload", self._settings.max_payload_bytes)
-        thought = Thought.of(task_type, options, project_id, request.task_id, request.with_agent)
+        work = await self._work_of(request)
+        stored_json(work.payload, "the payload", self._settings.max_payload_bytes)
+        thought = Thought.of(work.task_type, work.options, work.project_id, request.task_id, request.with_agent)
         return await Simulator(self._ledger, self._settings).simulation(thought, request, opens)
 
     async def get_metrics(self, execution_id: str) -> ExecutionMetrics:
@@ -274,11 +297,11 @@ class ExecutionService(ExecutionControl):
                 raise
             return record
 
-    async def _work_of(self, request: StartRequest) -> tuple[str, JsonValue, ExecutionOptions, str]:
-        """Task type, payload, options and project; what the request leaves open comes from its task."""
+    async def _work_of(self, request: StartRequest) -> Work:
+        """What is to be done; what the request leaves open comes from its task."""
         if request.task_id is None:
             assert request.task_type is not None
-            return request.task_type, request.payload, request.options, request.project_id
+            return Work(request.task_type, request.payload, request.options, request.project_id)
         task = await self._ledger.run(reads.task(request.task_id))
         if task is None:
             raise UnknownTask.of(request.task_id)
@@ -292,7 +315,7 @@ class ExecutionService(ExecutionControl):
         payload = request.payload if given else json.loads(task.get("payload") or "null")
         project_id = request.project_id if "project_id" in request.model_fields_set else task["project_id"]
         options = await self._assigned(request.options, task.get("assignee"))
-        return task_type, payload, options, project_id
+        return Work(task_type, payload, options, project_id)
 
     async def _assigned(self, options: ExecutionOptions, assignee: str | None) -> ExecutionOptions:
         """The options with the task's assignee, if that is an agent, as the pre-assigned one."""

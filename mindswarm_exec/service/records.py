@@ -64,6 +64,8 @@ def execution_record(execution_id: str, fields: Record, waiting_for: WaitingFor 
         options=options,
         decision=decision(fields.get("decision")),
         tags=options.tags,
+        traceparent=fields.get("traceparent"),
+        tracestate=fields.get("tracestate"),
         created_at=created_at,
         queued_at=instant(fields.get("queued_at_ms")),
         started_at=instant(fields.get("started_at_ms")),

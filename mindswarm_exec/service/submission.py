@@ -13,6 +13,7 @@ from mindswarm_exec.ledger import operations
 from mindswarm_exec.ledger.answers import Started
 from mindswarm_exec.ledger.operations import Operation
 from mindswarm_exec.models.options import DemandClass, ExecutionOptions
+from mindswarm_exec.models.trace_context import TraceContext
 
 #: The record does not keep a limit of lost attempts that is the default.
 DEFAULT_MAX_LOST_ATTEMPTS = int(ExecutionOptions.model_fields["max_lost_attempts"].default)
@@ -58,6 +59,7 @@ def start_operation(
     task_id: str | None = None,
     parent_id: str | None = None,
     idempotency_key: str | None = None,
+    trace: TraceContext | None = None,
 ) -> Operation[Started]:
     """The ledger operation that submits one execution."""
     fields: dict[str, str | int | float] = {
@@ -72,6 +74,8 @@ def start_operation(
         fields["parent_id"] = parent_id
     if idempotency_key:
         fields["idempotency_key"] = idempotency_key
+    if trace:
+        fields.update(trace.headers)
     start_at_ms = round(options.start_at.timestamp() * 1000) if options.start_at else None
     return operations.start(execution_id, fields, start_at_ms=start_at_ms, pinned=pinned_class(task_type, options))
 

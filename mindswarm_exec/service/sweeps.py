@@ -34,6 +34,7 @@ from mindswarm_exec.lifecycle import (
 from mindswarm_exec.models.options import ExecutionOptions
 from mindswarm_exec.models.records import Failure
 from mindswarm_exec.service.control import CANCELLED_ON_REQUEST, cancellation_of_children
+from mindswarm_exec.service.lost_spans import tell_lost, traced_records
 
 #: Messages that may go unclaimed before the attempt is taken back from the agent.
 MOST_DELIVERIES = 3
@@ -83,8 +84,13 @@ def sweep(ledger: SyncLedger) -> Swept:
 
 def settle_lost(ledger: SyncLedger, agent_id: str, lost: Iterable[LostAttempt], why: str) -> list[Wake]:
     """Move on the attempts of a process that is gone: back to wait, or to `failed` after too many losses."""
-    steps = [_loss(agent_id, one, why) for one in lost]
+    attempts = list(lost)
+    records = traced_records(ledger, attempts)
+    steps = [_loss(agent_id, one, why) for one in attempts]
     answers = ledger.run_many(steps) if steps else []
+    for one, answer in zip(attempts, answers, strict=True):
+        if isinstance(answer, Settled):
+            tell_lost(agent_id, one, records.get(one.execution_id))
     return [wake for answer in answers for wake in answer.wakes]
 
 

@@ -20,6 +20,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "mindswarm_exec.logs",
         "mindswarm_exec.models",
     ),
+    "tracing": ("mindswarm_exec.tracing",),
     "selection": ("mindswarm_exec.selection",),
     "ledger": ("mindswarm_exec.ledger",),
     "archive": ("mindswarm_exec.archive",),
@@ -59,24 +60,25 @@ LAYERS: dict[str, tuple[str, ...]] = {
 #: By layer: the layers that it may import, beside itself.
 ARROWS: dict[str, set[str]] = {
     "pure": set(),
+    "tracing": {"pure"},
     "selection": {"pure"},
     "ledger": {"pure"},
     "archive": {"pure"},
-    "service": {"pure", "selection", "ledger", "archive"},
+    "service": {"pure", "tracing", "selection", "ledger", "archive"},
     "sdk": {"pure"},
     "celery_app": {"pure", "ledger"},
     "embedded": {"pure"},
     "flower": {"pure", "celery_app", "embedded"},
     "probe": {"pure", "ledger", "embedded"},
     "api": {"pure", "service"},
-    "direct": {"pure", "ledger", "service", "client", "celery_app"},
-    "client": {"pure"},
+    "direct": {"pure", "tracing", "ledger", "service", "client", "celery_app"},
+    "client": {"pure", "tracing"},
     "cli": {"pure", "client"},
     "demo": {"pure", "sdk", "client", "cli", "stack"},
-    "workers": {"pure", "ledger", "archive", "service", "sdk", "celery_app", "embedded", "scheduler"},
+    "workers": {"pure", "tracing", "ledger", "archive", "service", "sdk", "celery_app", "embedded", "scheduler"},
     "scheduler": {"pure", "ledger", "archive", "service", "celery_app", "embedded"},
     "testing": {"pure", "ledger", "service", "sdk", "direct", "embedded", "workers"},
-    "api process": {"pure", "ledger", "service", "api", "celery_app", "embedded"},
+    "api process": {"pure", "tracing", "ledger", "service", "api", "celery_app", "embedded"},
     "stack": {"pure", "cli", "client", "embedded"},
     "commands": {"pure", "cli", "demo", "api process", "flower", "probe", "workers", "scheduler"},
 }
@@ -93,6 +95,7 @@ LIBRARIES: dict[str, set[str]] = {
     "click": {"cli", "stack", "commands"},
     "rich": {"cli", "stack", "commands", "demo"},
     "httpx": {"client"},
+    "opentelemetry": {"tracing"},
 }
 
 #: What LIBRARIES forbids and a module does all the same, with the reason.

@@ -77,9 +77,10 @@ def _attend(agent: Agent, channel: Channel, stop: Stop) -> None:
 def _perform(handler: Handler, order: dict[str, Any], channel: Channel, stop: Stop) -> bytes:
     """Call the handler; the frame that tells its result."""
     arguments = (handler.parse(order["payload"]),) if handler.takes_payload else ()
+    facts = wire.AttemptFacts.model_validate(order["facts"])
+    _name_trace(facts)
     if isinstance(handler, CommandHandler):
         _execute(handler.command, *arguments)
-    facts = wire.AttemptFacts.model_validate(order["facts"])
     reporter = cast(AttemptReporter, RemoteReporter(channel, stop, facts))
     if inspect.iscoroutinefunction(handler.function):
         result = asyncio.run(_awaited(handler.function(ExecutionContext(reporter), *arguments), stop))
@@ -89,6 +90,14 @@ def _perform(handler: Handler, order: dict[str, Any], channel: Channel, stop: St
     if len(encoded) > order["max_payload_bytes"]:
         raise PayloadTooLarge.of("the result", len(encoded), order["max_payload_bytes"])
     return wire.packed(wire.RESULT, encoded)
+
+
+def _name_trace(facts: BaseModel) -> None:
+    """Programs find the trace in the environment, but not the one that the agent itself was started in."""
+    for name in ("traceparent", "tracestate"):
+        os.environ.pop(name.upper(), None)
+        if value := getattr(facts, name):
+            os.environ[name.upper()] = value
 
 
 def _rendered(handler: Handler, result: Any) -> bytes:

@@ -3,10 +3,16 @@
 local RUN_FIELDS = { 'nonce', 'attempt', 'task_type', 'project_id', 'task_id', 'payload', 'options', 'checkpoint',
   'failed_attempts', 'lost_attempts', 'intent_kind', 'agent_id' }
 
--- attempt_of(x) -> {execution id, RUN_FIELDS...} as read by operations.read_attempt
+-- what follows them where the execution belongs to a trace
+local TRACE_FIELDS = { 'traceparent', 'tracestate', 'waiting_since_ms', 'started_at_ms' }
+
+-- attempt_of(x) -> {execution id, RUN_FIELDS..., TRACE_FIELDS... or nothing} as read by answers.read_claimed
 local function attempt_of(x)
   local values = { x.id }
   for i = 1, #RUN_FIELDS do values[i + 1] = x[RUN_FIELDS[i]] or false end
+  if x.traceparent then
+    for i = 1, #TRACE_FIELDS do values[#values + 1] = x[TRACE_FIELDS[i]] or false end
+  end
   return values
 end
 

@@ -65,9 +65,11 @@ local function emit(x, event_type, data, kept)
   if kept then x.changes['event:' .. x.seq] = id .. ' ' .. event_type .. ' ' .. data end
 end
 
--- move(x, row, data): one row of MOVES; the caller has checked that it is allowed
+-- move(x, row, data): one row of MOVES; the caller has checked that it is allowed. How long it waits is told in
+-- its trace, if it belongs to one
 local function move(x, row, data)
   set(x, 'status', row.target)
+  if x.traceparent and row.target == MOVES.create.target then set(x, 'waiting_since_ms', ms(NOW)) end
   emit(x, row.event, data or '{}', true)
 end
 
