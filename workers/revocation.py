@@ -62,7 +62,7 @@ class Revocation:
         if not isinstance(reply, Done):
             return False
         self._publish(reply.wakes)
-        self._cancel_children(execution_id, reply.children_left)
+        self._cancel_children(execution_id, reply.followers_left)
         facts = {"action": "revoke", "execution_id": execution_id, "agent_id": self._agent_id, "force": force}
         log.info("a revoke became a cancel", extra=facts)
         return True

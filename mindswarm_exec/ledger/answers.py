@@ -48,6 +48,8 @@ from mindswarm_exec.models.trace_context import TraceContext
 Started = Accepted | Existing | AgentUnknown | TaskUnknown | ParentUnknown | ParentOver
 Controlled = Done | Absent | Refused
 Resumed = Controlled | AwaitsInput | NotObeyed | BudgetSpent
+#: How many are still to follow, and the messages to publish for those that did.
+Followed = tuple[int, tuple[Wake, ...]]
 InputTaken = Controlled | Answered | AnotherQuestion
 
 
@@ -122,10 +124,15 @@ def read_controlled(reply: Any) -> Controlled:
     raise AssertionError(reply)
 
 
-def read_cancelled(reply: Any) -> Controlled:
+def read_leading(reply: Any) -> Controlled:
+    """Of a verb that others are to follow."""
     if reply[0] == "ok":
         return Done(reply[1], wakes(reply[2]), int(reply[3]))
     return read_controlled(reply)
+
+
+def read_followed(reply: Any) -> Followed:
+    return int(reply[1]), wakes(reply[2])
 
 
 def read_resumed(reply: Any) -> Resumed:
@@ -136,7 +143,7 @@ def read_resumed(reply: Any) -> Resumed:
             return NotObeyed()
         case "budget_spent":
             return BudgetSpent(reply[1], reply[2], float(reply[3]), float(reply[4]))
-    return read_controlled(reply)
+    return read_leading(reply)
 
 
 def read_input_taken(reply: Any) -> InputTaken:
@@ -247,8 +254,9 @@ def read_expired(reply: Any) -> Alive | Offline | Forgotten:
 
 
 def read_due(reply: Any) -> Due:
-    now_ms, agents, executions, parents = reply
-    return Due(int(now_ms), tuple(agents), tuple(_due_execution(facts) for facts in executions), tuple(parents))
+    now_ms, agents, executions, parents, raised = reply
+    found = tuple(_due_execution(facts) for facts in executions)
+    return Due(int(now_ms), tuple(agents), found, tuple(parents), tuple(raised))
 
 
 def _due_execution(facts: Sequence[Any]) -> DueExecution:

@@ -23,12 +23,13 @@ a test compares the two.
     serves          set      by agent: classes whose demand it meets                with the agent
     held            hash     by agent: attempt id → nonce; its size is the load     while held
     success         hash     by agent: task type → smoothed success rate            with the agent
-    deadlines       zset     "<execution, agent, waking, cascade>:<id>" → next (ms)  while something is watched
+    deadlines       zset     "<execution, agent, cascade, …>:<id>" → next (ms)       while something is watched
     affinity        string   by project and key: the agent that ran it last         a week after the last use
     concurrency     set      by project and key: executions with a permit           while held
     held_back       zset     by project and key: execution id → rank (ms)           while it waits for a permit
     children        set      by execution: the executions that name it as parent      with the parent
     cascade         zset     by cancelled execution: children still to be cancelled  until they are
+    starved         zset     by owner of a spent budget: others paused for it → ms   until it is raised
     idempotency     string   by project and key: execution id                       with the execution
     task            hash     the record of one task                                 until deleted
     tasks           zset     task id → ms created                                   with the task
@@ -67,7 +68,7 @@ FAMILIES = frozenset(
     | {"serves", "held", "success", "deadlines", "affinity", "concurrency", "held_back", "idempotency", "task"}
     | {"rollup", "rolled"}
     | {"tasks", "uses", "swept_at", "events", "ended", "control", "clock_offset", "api_key", "children", "cascade"}
-    | {"event_counts", "elsewhere", "flow"}
+    | {"event_counts", "elsewhere", "flow", "starved"}
 )
 
 

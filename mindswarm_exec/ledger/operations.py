@@ -12,7 +12,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from mindswarm_exec.identifiers import new_nonce
 from mindswarm_exec.ledger import answers
-from mindswarm_exec.ledger.answers import Controlled, InputTaken, Resumed, Started
+from mindswarm_exec.ledger.answers import Controlled, Followed, InputTaken, Resumed, Started
 from mindswarm_exec.ledger.looks import Look, read_look
 from mindswarm_exec.ledger.replies import (
     Absent,
@@ -105,6 +105,11 @@ def resume(
     return _script("resume", answers.read_resumed, *args)
 
 
+def resume_starved(execution_id: str, data: str, most: int = 100) -> Operation[Followed]:
+    """Let some of those go on that stand still for a budget that was raised."""
+    return _script("resume_starved", answers.read_followed, new_nonce(), execution_id, most, data)
+
+
 def provide_input(
     execution_id: str, request_id: str, question_id: str, answer: str, data: str
 ) -> Operation[InputTaken]:
@@ -118,15 +123,12 @@ def cancel(
 ) -> Operation[Controlled]:
     """Cancel what does not run, or ask a running attempt to stop; `force` does not wait for it."""
     args = (new_nonce(), execution_id, request_id, reason, "1" if force else "0", error, data)
-    return _script("cancel", answers.read_cancelled, *args)
+    return _script("cancel", answers.read_leading, *args)
 
 
-def cancel_children(
-    execution_id: str, error: str, data: str, most: int = 100
-) -> Operation[tuple[int, tuple[Wake, ...]]]:
-    """Cancel some children of a cancelled execution; returns how many are left, and the messages to publish."""
-    args = (new_nonce(), execution_id, most, error, data)
-    return _script("cancel_children", lambda reply: (int(reply[1]), answers.wakes(reply[2])), *args)
+def cancel_children(execution_id: str, error: str, data: str, most: int = 100) -> Operation[Followed]:
+    """Cancel some children of a cancelled execution."""
+    return _script("cancel_children", answers.read_followed, new_nonce(), execution_id, most, error, data)
 
 
 def retry(

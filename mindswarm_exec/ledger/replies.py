@@ -125,8 +125,9 @@ class Done:
 
     status: str
     wakes: tuple[Wake, ...] = ()
-    #: of a cancelled execution: how many of its children `cancel_children` is still to cancel
-    children_left: int = 0
+    #: how many are to follow: children of a cancelled execution, by `cancel_children`; whoever stood still for a budget
+    #: that is no longer spent, by `resume_starved`
+    followers_left: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,6 +246,8 @@ class Due:
     executions: tuple[DueExecution, ...] = field(default=())
     #: cancelled executions whose children are still to be cancelled
     parents: tuple[str, ...] = ()
+    #: executions whose budget was raised, while others still stand still for it
+    raised: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,7 @@ PRELUDE = (
     "budgets",
 )
 
+    "resuming",
 
 @dataclass(frozen=True)
 class Script:

@@ -142,7 +142,7 @@ class Bulk:
 
 
 def _has_children_left(reply: object) -> bool:
-    return isinstance(reply, Done) and reply.children_left > 0
+    return isinstance(reply, Done) and reply.followers_left > 0
 
 
 def _outcome(verb: Literal["cancel", "retry"], found: Sequence[str], done: int, dry_run: bool) -> BulkOutcome:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import Final, Literal, Protocol
 
@@ -13,7 +13,7 @@ from pydantic import JsonValue
 from mindswarm_exec.errors import UnknownAgent, UnknownExecution
 from mindswarm_exec.identifiers import is_id, new_nonce
 from mindswarm_exec.ledger import operations, reads
-from mindswarm_exec.ledger.answers import Controlled
+from mindswarm_exec.ledger.answers import Controlled, Followed
 from mindswarm_exec.ledger.faces import AsyncLedger
 from mindswarm_exec.ledger.operations import Operation
 from mindswarm_exec.ledger.reads import Record
@@ -100,7 +100,8 @@ class ExecutionControl:
     ) -> Execution:
         """Let a paused execution go on, from its checkpoint or from `checkpoint` in its place.
 
-        `meters` are new limits of its budgets, by name.
+        `meters` are new limits of its budgets, by name. With its budgets no longer spent, those go on too that were
+        paused because they were: children, and theirs.
 
         Raises:
             MoveRefused: it is not paused, waits for an answer, or its budget is still spent.
@@ -121,6 +122,9 @@ class ExecutionControl:
                 raise pause_not_obeyed(execution_id)
             case BudgetSpent():
                 raise budget_is_spent(execution_id, reply)
+            case Done():
+                await self._follow(execution_id, reply, resumption_of_starved)
+                return await self._controlled(RESUME, execution_id, reply)
             case _:
                 return await self._controlled(RESUME, execution_id, reply)
 
@@ -131,7 +135,7 @@ class ExecutionControl:
         """
         reply = await self._ledger.run(cancellation(self._checked(execution_id), reason, force=force))
         if isinstance(reply, Done):
-            await self._cancel_children(execution_id, reply.children_left)
+            await self._follow(execution_id, reply, cancellation_of_children)
         return await self._controlled(CANCEL, execution_id, reply)
 
     async def retry(
@@ -187,10 +191,11 @@ class ExecutionControl:
             raise waits_for_no_input(execution_id, record["status"])
         return question.question_id
 
-    async def _cancel_children(self, execution_id: str, left: int) -> None:
-        """Cancel the children now; should this process end on the way, a sweep goes on with it."""
+    async def _follow(self, leader: str, done: Done, others: Callable[[str], Operation[Followed]]) -> None:
+        """Do with others what was done with one; should this process end on the way, a sweep goes on with it."""
+        left = done.followers_left
         while left:
-            left, wakes = await self._ledger.run(cancellation_of_children(execution_id))
+            left, wakes = await self._ledger.run(others(leader))
             await self._publish(wakes)
 
     async def _controlled(self, move: Move, execution_id: str, reply: Controlled) -> Execution:
@@ -253,7 +258,12 @@ def cancellation(execution_id: str, reason: str, *, force: bool = False) -> Oper
     )
 
 
-def cancellation_of_children(execution_id: str) -> Operation[tuple[int, tuple[Wake, ...]]]:
+def resumption_of_starved(execution_id: str) -> Operation[Followed]:
+    """The ledger operation that lets some of those go on that a raised budget had held up."""
+    return operations.resume_starved(execution_id, event_data(budget_of=execution_id))
+
+
+def cancellation_of_children(execution_id: str) -> Operation[Followed]:
     """The ledger operation that cancels some of the children of a cancelled execution."""
     error = CANCELLED_WITH_PARENT.model_dump_json(exclude_defaults=True)
     return operations.cancel_children(execution_id, error, event_data(parent_id=execution_id))

@@ -33,7 +33,7 @@ from mindswarm_exec.lifecycle import (
 )
 from mindswarm_exec.models.options import ExecutionOptions
 from mindswarm_exec.models.records import Failure
-from mindswarm_exec.service.control import CANCELLED_ON_REQUEST, cancellation_of_children
+from mindswarm_exec.service.control import CANCELLED_ON_REQUEST, cancellation_of_children, resumption_of_starved
 from mindswarm_exec.service.lost_spans import tell_lost, traced_records
 
 #: Messages that may go unclaimed before the attempt is taken back from the agent.
@@ -79,6 +79,8 @@ def sweep(ledger: SyncLedger) -> Swept:
                 wakes += answer.wakes
     for parent_id in due.parents:
         wakes += ledger.run(cancellation_of_children(parent_id))[1]
+    for owner_id in due.raised:
+        wakes += ledger.run(resumption_of_starved(owner_id))[1]
     return Swept(moved, tuple(lost_agents), tuple(passed_over), tuple(wakes))
 
 

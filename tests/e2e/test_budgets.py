@@ -129,8 +129,7 @@ def test_what_children_spend_counts_for_their_parent_and_its_limit_pauses_them(
     with pytest.raises(MoveRefused, match=f"the one of its ancestor {execution_id}") as refused:
         swarm.resume(child)
     assert refused.value.facts["budget_of"] == execution_id
-    swarm.resume(execution_id, meters={"tokens": 100})
-    swarm.resume(child)
+    swarm.resume(execution_id, meters={"tokens": 100})  # and with it what its budget held up
     ended = swarm.await_end(execution_id)
     assert (ended.status, ended.meters["tokens"].spent) == (COMPLETED, 50)
 

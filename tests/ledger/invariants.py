@@ -141,6 +141,7 @@ def check_deadlines(snapshot: Snapshot) -> None:
         asked = snapshot.executions.get(id, {})
         is_asked = asked.get("intent_kind") == "cancel"
         expected[f"cascade:{id}"] = float(asked["intent_requested_at_ms"]) if is_asked else found[f"cascade:{id}"]
+    expected |= {name: at for name, at in found.items() if name.startswith("relief:")}
     for agent_id, record in snapshot.agents.items():
         at = found.pop(f"agent:{agent_id}", None)
         assert at is not None, f"nobody watches the lease of {agent_id}"

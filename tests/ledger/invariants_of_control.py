@@ -19,6 +19,7 @@ def check_control(snapshot: Snapshot, model: Model) -> None:
     check_paused_for_a_reason(snapshot)
     check_meters(snapshot, model)
     check_budget_events(snapshot, model)
+    check_starved(snapshot)
     check_families(snapshot, model)
 
 
@@ -107,6 +108,15 @@ def check_budget_events(snapshot: Snapshot, model: Model) -> None:
             facts = json.loads(event.data)
             if event.event_type == "execution.pause_requested" and facts.get("reason") == "budget":
                 assert facts["spent"] >= facts["limit"], facts
+
+
+def check_starved(snapshot: Snapshot) -> None:
+    """Whoever is asked to stand still for the budget of another is known to go on when that is raised."""
+    starved = snapshot.families["starved"]
+    for id, record in snapshot.executions.items():
+        owner_id = record.get("budget_owner", id)
+        if owner_id != id and owner_id in snapshot.executions and not Status(record["status"]).is_terminal:
+            assert id in starved[owner_id], record
 
 
 def check_families(snapshot: Snapshot, model: Model) -> None:

@@ -94,6 +94,14 @@ def refusal_of_resume(snapshot: Snapshot, id: str, limit: float | None, replaced
     return BudgetSpent(owner_id, METER, spent, least) if spent >= least else None
 
 
+def is_spent(snapshot: Snapshot, id: str) -> bool:
+    """Whether a budget of its own binds, and is spent."""
+    owner = snapshot.executions.get(id)
+    if owner is None or Status(owner["status"]).is_terminal or f"budget:{METER}" not in owner:
+        return False
+    return float(owner.get(f"meter:{METER}", 0)) >= float(owner[f"budget:{METER}"]) and f"meter:{METER}" in owner
+
+
 class Machine(RuleBasedStateMachine):
     """No rules yet; each of its children adds those of some actors."""
 
@@ -175,6 +183,8 @@ class Machine(RuleBasedStateMachine):
         assert reply.status == after["status"]
         goes_on = before["status"] == RUNNING or ("frozen" in before and not replaced)
         assert (after["status"] == RUNNING and after["nonce"] == before["nonce"]) == goes_on
+        now = self.world.snapshot()
+        assert reply.followers_left == (0 if is_spent(now, id) else len(now.families["starved"].get(id, {})))
         if "frozen" in before and replaced:
             self.haunt(before, id)
 

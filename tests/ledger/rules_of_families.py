@@ -14,7 +14,7 @@ from mindswarm_exec.ledger.replies import Exhausted, Metered
 from mindswarm_exec.lifecycle import RUNNING, Status
 from tests.ledger import drawing
 from tests.ledger.invariants_of_control import METER
-from tests.ledger.machine import Machine, one_of, pick, twice
+from tests.ledger.machine import Machine, is_spent, one_of, pick, twice
 from tests.ledger.snapshot import Record, Snapshot
 
 NOBODY = "00000000-0000-7000-8000-00000000dead"
@@ -93,6 +93,23 @@ class Families(Machine):
     def resume_after_a_spent_budget(self, which: int, limit: float | None, twice: bool) -> None:
         """With larger limits, or with none that help; those of an ancestor are raised with the ancestor."""
         self.resume(pick(self.stopped_by_budgets, which), twice, limit)
+
+    @precondition(lambda self: self.latest.families["starved"])
+    @rule(which=one_of, most=st.integers(1, 3))
+    def resume_some_starved(self, which: int, most: int) -> None:
+        """Whoever raised a budget, or a sweep; nobody goes on while it is spent."""
+        owner_id = pick(sorted(self.latest.families["starved"]), which)
+        before = self.world.snapshot()
+        left, _ = self.world.run(operations.resume_starved(owner_id, "{}", most))
+        after = self.world.snapshot()
+        if is_spent(before, owner_id):
+            assert (left, after.executions) == (0, before.executions)
+            return
+        waiting = before.families["starved"][owner_id]
+        assert left == max(len(waiting) - most, 0)
+        for id in sorted(waiting, key=lambda id: (waiting[id], id))[:most]:
+            record = after.executions.get(id)
+            assert record is None or record.get("budget_owner") != owner_id or Status(record["status"]).is_terminal
 
     @property
     def stopped_by_budgets(self) -> list[str]:

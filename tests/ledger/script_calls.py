@@ -40,6 +40,7 @@ def named_calls() -> dict[str, Operation[Any]]:
         "start": operations.start(id, FIELDS, start_at_ms=delay, pinned=pinned),
         "pause": operations.pause(id, request, "reason", data),
         "resume": operations.resume(id, request, data, FIELDS, checkpoint_replaced=True),
+        "resume_starved": operations.resume_starved(id, data, most),
         "provide_input": operations.provide_input(id, request, "question_id", "answer as JSON", data),
         "cancel_children": operations.cancel_children(id, "error as JSON", data, most),
         "meter": operations.meter(attempt, "report token", "meter", amount),

@@ -33,6 +33,7 @@ _READS: dict[str, tuple[Any, ...]] = {
     "held_back": ("ZRANGE", 0, -1, "WITHSCORES"),
     "children": ("SMEMBERS",),
     "cascade": ("ZRANGE", 0, -1, "WITHSCORES"),
+    "starved": ("ZRANGE", 0, -1, "WITHSCORES"),
     "idempotency": ("GET",),
     "task": ("HGETALL",),
     "rollup": ("HGETALL",),

@@ -28,7 +28,7 @@ from mindswarm_exec.ledger.replies import (
     Settled,
 )
 from mindswarm_exec.lifecycle import MOVES, PAUSED, PENDING, QUEUED, RUNNING, Move
-from mindswarm_exec.service.control import cancellation_of_children
+from mindswarm_exec.service.control import cancellation_of_children, resumption_of_starved
 from mindswarm_exec.service.sweeps import step_for
 from tests.ledger import drawing
 from tests.ledger.invariants_of_control import METER, check_cascades_are_over
@@ -131,6 +131,8 @@ class Sweeps(Machine):
                 self.act_on(found, operation)
         for parent_id in due.parents:
             self.world.run(cancellation_of_children(parent_id))
+        for owner_id in due.raised:
+            self.world.run(resumption_of_starved(owner_id))
 
     def pass_over(self, agent_id: str) -> None:
         """As a sweep does: whoever was to wake and did not sleeps on; all others stay as they are."""
@@ -172,6 +174,9 @@ class Sweeps(Machine):
         while parents := self.world.run(operations.due()).parents:
             for parent_id in parents:
                 self.world.run(cancellation_of_children(parent_id))
+        while raised := self.world.run(operations.due()).raised:
+            for owner_id in raised:
+                self.world.run(resumption_of_starved(owner_id))
         check_cascades_are_over(self.world.snapshot(), self.model)
 
     @rule(twice=twice)

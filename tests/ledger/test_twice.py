@@ -94,6 +94,19 @@ def _(world: World) -> Operation[Any]:
     return operations.cancel_children(attempt.execution_id, "{}", "{}")
 
 
+@calls("resume_starved", (0, ()))
+def _(world: World) -> Operation[Any]:
+    limits = {"resource_limits": {"meters": {"tokens": 5}}}
+    parent = world.running(submitted(world, ExecutionOptions.model_validate(limits)))
+    world.run(operations.pause(parent.execution_id, "an earlier request", "", "{}"))
+    world.settle(parent, Settlement(PAUSE))
+    child = world.submit("t", PLAIN, parent_id=parent.execution_id)
+    assert child is not None
+    world.run(operations.meter(world.running(child).held, new_nonce(), "tokens", 5))
+    world.run(operations.resume(parent.execution_id, "request", "{}", {"budget:tokens": 100}))
+    return operations.resume_starved(parent.execution_id, "{}")
+
+
 @calls("provide_input")
 def _(world: World) -> Operation[Any]:
     attempt = world.running(submitted(world))

@@ -15,7 +15,7 @@ for i = 5, #ARGV do
       unpack(call('HMGET', record, 'project_id', 'idempotency_key', 'archived', 'seq'))
     if not only_archived or archived == seq then -- a record that is gone has neither
       if idempotency_key then call('DEL', key('idempotency', project_id .. ' ' .. idempotency_key)) end
-      call('UNLINK', record, key('children', id))
+      call('UNLINK', record, key('children', id), key('starved', id))
       call('ZREM', index, id)
       removed = removed + 1
     end

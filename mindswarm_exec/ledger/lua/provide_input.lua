@@ -19,8 +19,5 @@ note_request(x, request)
 set(x, 'answer:' .. question_id, answer)
 unset(x, 'question')
 unset(x, 'question_id')
-withdraw_intent(x)
-x.paused_on = x.agent_id
-move(x, MOVES.resume, data)
-enter(x, entropy)
+go_on(x, entropy, data, false)
 return { 'ok', x.status, WAKES }

@@ -25,6 +25,7 @@ local function withdraw_intent(x)
   unset(x, 'pause_ack_at_ms')
   unset(x, 'cancel_grace_at_ms')
   unset(x, 'pause_reason')
+  if x.budget_owner then call('ZREM', key('starved', x.budget_owner), x.id) end
   unset(x, 'budget_owner')
 end
 

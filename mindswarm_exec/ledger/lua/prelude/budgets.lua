@@ -37,5 +37,6 @@ local function exhaust(x, owner, meter, spent, limit)
   if is_new then
     set(x, 'pause_reason', 'budget')
     set(x, 'budget_owner', owner.id)
+    if owner ~= x then call('ZADD', key('starved', owner.id), ms(NOW), x.id) end
   end
 end
