@@ -8,9 +8,7 @@ async def survey(ctx: ExecutionContext, payload: SurveyRequest) -> SurveyReport:
 
 from __future__ import annotations
 
-import importlib
 import inspect
-import sys
 import typing
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -239,23 +237,3 @@ class Agent:
             )
         except ValidationError as error:
             raise invalid_request(error, f"agent '{name or self.name}'", AgentProfile) from None
-
-
-def load_agent(target: str) -> Agent:
-    """The `Agent` at MODULE:ATTR.
-
-    Raises:
-        InvalidRequest: there is no such module or attribute, or it is no Agent.
-    """
-    module_name, _, attribute = target.partition(":")
-    if not module_name or not attribute:
-        raise InvalidRequest(f"'{target}' does not name an agent: write MODULE:ATTR, such as myproject.agents:coder.")
-    if "" not in sys.path:
-        sys.path.insert(0, "")  # as `python -m` and `celery -A` do: modules of the working directory count
-    try:
-        found = getattr(importlib.import_module(module_name), attribute)
-    except (ImportError, AttributeError) as error:
-        raise InvalidRequest(f"cannot load the agent '{target}': {error}.") from error
-    if not isinstance(found, Agent):
-        raise InvalidRequest(f"'{target}' is a {type(found).__name__}, not a mindswarm_exec.Agent.")
-    return found

@@ -17,7 +17,7 @@ from typing import Any
 from celery import Celery, bootsteps, signals
 from celery.worker import WorkController
 
-from mindswarm_exec.agent import load_agent
+from mindswarm_exec.agent_loading import load_agent
 from mindswarm_exec.celery_app import (
     RUN_TASK,
     CeleryPublisher,

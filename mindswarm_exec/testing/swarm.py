@@ -7,7 +7,8 @@ import time
 from collections.abc import Sequence
 from typing import Any, Self
 
-from mindswarm_exec.agent import Agent, load_agent
+from mindswarm_exec.agent import Agent
+from mindswarm_exec.agent_loading import load_agent
 from mindswarm_exec.direct import DirectClient
 from mindswarm_exec.direct.client import DirectHandle
 from mindswarm_exec.ledger.faces import SyncLedger, connect_sync

@@ -29,6 +29,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "sdk": (
         "mindswarm_exec",
         "mindswarm_exec.agent",
+        "mindswarm_exec.agent_loading",
         "mindswarm_exec.children",
         "mindswarm_exec.command",
         "mindswarm_exec.context",

@@ -23,7 +23,8 @@ import traceback
 from dataclasses import dataclass
 from typing import NoReturn
 
-from mindswarm_exec.agent import Agent, load_agent
+from mindswarm_exec.agent import Agent
+from mindswarm_exec.agent_loading import load_agent
 from workers.isolation import child
 from workers.isolation.kernel import adopt_orphans
 from workers.isolation.tree import Census, Process, below, send
