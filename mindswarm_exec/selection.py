@@ -6,7 +6,8 @@ reference that a property test holds the scripts to.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from mindswarm_exec.models.options import AgentSelectionCriteria, Constraint, DemandClass
@@ -57,22 +58,37 @@ class Score:
         return int(min(self.total, MOST_POINTS) * 100 + 0.5)
 
 
+def misses(demand: DemandClass, agent: Candidate) -> tuple[str, ...]:
+    """All that keeps `agent`, as registered, from ever serving `demand`; empty if it suits."""
+    return tuple(_misses(demand, agent))
+
+
 def unmet(demand: DemandClass, agent: Candidate) -> str | None:
     """The first thing that keeps `agent`, as registered, from ever serving `demand`; None if nothing does."""
+    return next(_misses(demand, agent), None)
+
+
+def _misses(demand: DemandClass, agent: Candidate) -> Iterator[str]:
     if demand.agent_id is not None and demand.agent_id != agent.agent_id:
-        return f"only agent '{demand.agent_id}' may serve it"
+        yield f"is not '{demand.agent_id}', to which it is assigned"
     if demand.task_type not in agent.task_types:
-        return f"does not implement '{demand.task_type}'"
+        yield f"does not implement '{demand.task_type}'"
     if agent.agent_id in demand.excluded_agents:
-        return "is excluded"
+        yield "is excluded"
     missing = [name for name in demand.required_capabilities if name not in agent.capabilities]
     if missing:
-        return f"lacks the capability {', '.join(missing)}"
+        yield f"lacks the capability {', '.join(missing)}"
     for constraint in demand.constraints:
         if not meets(constraint, agent.labels.get(constraint.label)):
             found = agent.labels.get(constraint.label, "nothing")
-            return f"label {constraint.label} {constraint.op} {constraint.value} is not met: it has {found}"
-    return None
+            yield f"does not meet {_told(constraint)}: it has {found}"
+
+
+def _told(constraint: Constraint) -> str:
+    if constraint.op == "exists":
+        return f"{constraint.label} {'exists' if constraint.value is not False else 'does not exist'}"
+    value = constraint.value if isinstance(constraint.value, str) else json.dumps(constraint.value)
+    return f"{constraint.label} {constraint.op} {value}"
 
 
 def suits(demand: DemandClass, agent: Candidate) -> bool:
@@ -138,9 +154,9 @@ def is_free(demand: DemandClass, agent: Candidate) -> bool:
 
 
 def reaches(demand: DemandClass, agent: Candidate) -> bool:
-    """Whether the agent's success rate is what the demand asks for."""
+    """Whether the agent's success rate is what the demand asks for, in the digits that the ledger compares."""
     least = demand.min_success_rate
-    return least is None or agent.success_rate(demand.task_type) >= least
+    return least is None or agent.success_rate(demand.task_type) >= float(f"{least:.6g}")
 
 
 def choose(

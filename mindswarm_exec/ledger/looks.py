@@ -19,6 +19,7 @@ class SeenAgent:
     last_used: int
     passed_over: bool
     registered_at_ms: int
+    lease_expires_at_ms: int
     success_rate: float | None
     load: int
 
@@ -32,62 +33,117 @@ class SeenAhead:
 
 
 @dataclass(frozen=True, slots=True)
-class SeenWaiting:
-    """One of the first in a lane: its rank, and what a new agent would remember of it."""
+class SeenHolder:
+    """An execution that holds a permit of the concurrency key; `agent_id` is empty before its first choice."""
 
-    class_id: str
-    demand: str
-    rank: int
-    project_id: str
-    affinity_key: str
+    execution_id: str
+    status: str
+    agent_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class SpentBudget:
+    """The budget that a paused execution is stopped by: its own, or that of an ancestor that has not ended."""
+
+    owner_id: str
+    meter: str
+    spent: float
+    limit: float
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What stood in the ledger at `now_ms`. `fields` is the record of the execution, empty for a mere thought.
+    """What stood in the ledger at `now_ms`. For a mere thought, `execution_id` and `fields` are empty.
 
-    `agents` are in the order of their registration; `waiting` only names what was asked for.
+    `agents` are in the order of their registration: all that are registered, or of more than were asked for those
+    that suit it first. That needs its class to be known; a class that nothing has waited for yet, or not for long,
+    is not. `ahead` and the like are nought for what waits in no lane.
     """
 
+    execution_id: str
     now_ms: int
+    swept_at_ms: int | None
     fields: dict[str, str]
     agents: tuple[SeenAgent, ...]
     agents_registered: int
+    class_is_known: bool
     lane_ahead: int
     lane_length: int
-    lane_near: tuple[SeenAhead, ...]
+    #: in other lanes that its agents serve too; None: there are too many lanes to look at
+    ahead_elsewhere: int | None
+    near: tuple[SeenAhead, ...]
     permits_held: int
-    permit_holders: tuple[str, ...]
+    permit_holders: tuple[SeenHolder, ...]
     permits_ahead: int
+    #: the first that waits for a permit of its key, and how many that one admits
+    permit_next: tuple[str, int] | None
     last_agent_id: str | None
-    waiting: tuple[SeenWaiting, ...] = ()
+    spent_budget: SpentBudget | None
+    #: what one more agent would have taken up, and whether the latest use of the affinity key is among it
+    taken_up: int
+    took_affinity: bool
+
+    @property
+    def sees_every_agent(self) -> bool:
+        return len(self.agents) == self.agents_registered
+
+    @property
+    def sees_who_suits(self) -> bool:
+        """Whether no agent that suits it can have been left out, unless as many others suit it too."""
+        return self.class_is_known or self.sees_every_agent
 
 
 def read_look(reply: Any) -> Look | None:
     match reply[0]:
         case "ok":
-            _, now_ms, fields, agents, registered, lane, permits, last, waiting = reply
-            return Look(
-                now_ms=int(now_ms),
-                fields=dict(zip(fields[::2], fields[1::2], strict=True)),
-                agents=tuple(sorted(map(_agent, agents), key=lambda seen: (seen.registered_at_ms, seen.agent_id))),
-                agents_registered=int(registered),
-                lane_ahead=int(lane[0]),
-                lane_length=int(lane[1]),
-                lane_near=tuple(SeenAhead(*pair) for pair in zip(lane[2][::2], lane[2][1::2], strict=True)),
-                permits_held=int(permits[0]),
-                permit_holders=tuple(sorted(permits[1])),
-                permits_ahead=int(permits[2]),
-                last_agent_id=last or None,
-                waiting=tuple(one for lane in waiting for one in _waiting(*lane)),
-            )
+            return _seen(*reply[1:])
         case "absent":
             return None
     raise AssertionError(reply)
 
 
+def _seen(
+    execution_id: str,
+    now_ms: str,
+    swept_at: str,
+    fields: Sequence[str],
+    agents: Sequence[Any],
+    registered: Sequence[Any],
+    lane: Sequence[Any],
+    permits: Sequence[Any],
+    last: str,
+    budget: Sequence[str],
+    taken: Sequence[Any],
+) -> Look:
+    return Look(
+        execution_id=execution_id,
+        now_ms=int(now_ms),
+        swept_at_ms=int(swept_at) if swept_at else None,
+        fields=dict(zip(fields[::2], fields[1::2], strict=True)),
+        agents=tuple(sorted(map(_agent, agents), key=lambda seen: (seen.registered_at_ms, seen.agent_id))),
+        agents_registered=int(registered[0]),
+        class_is_known=registered[1] == "1",
+        lane_ahead=int(lane[0]),
+        lane_length=int(lane[1]),
+        ahead_elsewhere=None if int(lane[2]) < 0 else int(lane[2]),
+        near=tuple(SeenAhead(*pair) for pair in zip(lane[3][::2], lane[3][1::2], strict=True)),
+        permits_held=int(permits[0]),
+        permit_holders=tuple(sorted(map(_holder, zip(*(permits[1][i::3] for i in range(3)), strict=True)), key=str)),
+        permits_ahead=int(permits[2]),
+        permit_next=(permits[3][0], int(permits[3][1])) if permits[3] else None,
+        last_agent_id=last or None,
+        spent_budget=SpentBudget(budget[0], budget[1], float(budget[2]), float(budget[3])) if budget else None,
+        taken_up=int(taken[0]),
+        took_affinity=taken[1] == "1",
+    )
+
+
+def _holder(facts: Sequence[str]) -> SeenHolder:
+    return SeenHolder(*facts)
+
+
 def _agent(facts: Sequence[Any]) -> SeenAgent:
-    agent_id, profile, state, accepts, most, last_used, passed_over, registered_at, rate, load = facts
+    agent_id, profile, state, accepts, most, last_used, passed_over, registered_at, lease, rate, load = facts
     return SeenAgent(
         agent_id=agent_id,
         profile=profile,
@@ -97,11 +153,7 @@ def _agent(facts: Sequence[Any]) -> SeenAgent:
         last_used=int(last_used or 0),
         passed_over=passed_over is not None,
         registered_at_ms=int(registered_at),
+        lease_expires_at_ms=int(lease),
         success_rate=None if rate is None else float(rate),
         load=int(load),
     )
-
-
-def _waiting(class_id: str, demand: str, heads: Sequence[str]) -> list[SeenWaiting]:
-    triples = zip(heads[::3], heads[1::3], heads[2::3], strict=True)
-    return [SeenWaiting(class_id, demand, int(float(rank)), project, key) for rank, project, key in triples]

@@ -141,30 +141,33 @@ def retry(
 
 # --- looks -----------------------------------------------------------------------------------------------
 
-#: Agents looked at; of more, only the number is told.
-MOST_AGENTS_SEEN = 500
+#: Agents looked at; of more, those that suit come first and the number of the others is told. Each costs the server
+#: three commands.
+MOST_AGENTS_SEEN = 200
 
 
 def look(execution_id: str, most_agents: int = MOST_AGENTS_SEEN) -> Operation[Look | None]:
     """Look at where an execution stands, and at who could serve it."""
-    return _script("look", read_look, execution_id, "", "", "", "", 0, most_agents, 0)
+    return _script("look", read_look, execution_id, "", "", "", "", "", 0, most_agents, 0, "", "{}")
 
 
 def look_for(
     class_id: str,
+    demand: str,
     project_id: str,
     *,
-    concurrency_key: str,
-    affinity_key: str,
-    head_start_ms: int,
+    concurrency_key: str = "",
+    affinity_key: str = "",
+    head_start_ms: int = 0,
     most_agents: int = MOST_AGENTS_SEEN,
-    most_waiting: int = 0,
+    one_more: tuple[int, str, str] = (0, "", "{}"),
 ) -> Operation[Look | None]:
     """Look at where a submission would go. `head_start_ms` is how far its priority lets it overtake.
 
-    `most_waiting` of each lane are named, for whoever asks what one more agent would take first.
+    `one_more` is an agent that does not exist, as slots, agent id and profile: the lanes are seen as they would be
+    when it has opened and taken up what waits.
     """
-    args = ("", class_id, project_id, concurrency_key, affinity_key, head_start_ms, most_agents, most_waiting)
+    args = ("", class_id, demand, project_id, concurrency_key, affinity_key, head_start_ms, most_agents, *one_more)
     return _script("look", read_look, *args)
 
 

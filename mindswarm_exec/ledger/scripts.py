@@ -14,6 +14,8 @@ from mindswarm_exec.settings import Settings
 #: Scripts that take in new work. They are refused when the server is at its memory limit; all others may
 #: still write then, so that what runs can finish and be controlled.
 TAKING_IN = frozenset({"start", "retry", "put_task"})
+#: Scripts that the server holds to writing nothing.
+LOOKING = frozenset({"look"})
 
 _LUA = resources.files(__package__).joinpath("lua")
 
@@ -31,9 +33,9 @@ PRELUDE = (
     "attempt",
     "cancelling",
     "budgets",
+    "resuming",
 )
 
-    "resuming",
 
 @dataclass(frozen=True)
 class Script:
@@ -58,7 +60,7 @@ def source(name: str) -> str:
 def script(name: str, settings: Settings, test_clock: bool = False) -> Script:
     """Render one script: shebang, constants, prelude, body. Different settings give different scripts."""
     body = _needed(source("prelude"), source(name)) + source(name)
-    flags = "" if name in TAKING_IN else " flags=allow-oom"
+    flags = "" if name in TAKING_IN else " flags=no-writes" if name in LOOKING else " flags=allow-oom"
     return Script(name, f"#!lua{flags}\n{_constants(body, settings, test_clock)}{body}")
 
 

@@ -30,6 +30,9 @@ class CandidateView(WireModel):
     max_concurrent: int
     is_suitable: bool = Field(description="it could serve it, were it awake and free")
     ruled_out: str | None = Field(None, description="what keeps it from taking the work now; null: nothing does")
+    silence: str | None = Field(
+        None, description="that it counts as awake though its lease has run out: the next sweep declares it offline"
+    )
     score: float | None = Field(None, description="of an agent that nothing rules out")
     terms: ScoreTerms | None = None
 
@@ -37,10 +40,17 @@ class CandidateView(WireModel):
 class LanePosition(WireModel):
     """Where it stands among those that wait for the same agents."""
 
-    ahead: int = Field(description="executions that go first; 0: it is the next one")
-    length: int
+    ahead: int = Field(description="executions that go first of those that ask for the same")
+    length: int = Field(description="how many wait that ask for the same")
+    ahead_elsewhere: int | None = Field(
+        0,
+        description="executions that ask for something else and go first on an agent that could take either; "
+        "null: too many kinds of work wait to count them",
+    )
     just_ahead: tuple[str | None, ...] = Field(
-        (), description="ids of up to five of those, nearest last; null: of a project that is closed to the caller"
+        (),
+        description="ids of up to five that go first, of both, nearest last; null: of a project that is closed to "
+        "the caller",
     )
 
 
@@ -51,8 +61,8 @@ class RunnerUp(WireModel):
     score: float
 
 
-class Placement(WireModel):
-    """The latest choice of an agent, as it was made."""
+class Choice(WireModel):
+    """The choice of an agent, as the ledger noted it."""
 
     agent_id: str
     by: Literal["preferred", "assigned", "score", "affinity", "forced", "fed"]
@@ -66,6 +76,25 @@ class Placement(WireModel):
     margin: float | None = Field(None, description="its score less the best other's; null: nobody else was free")
 
 
+class RuledOut(WireModel):
+    """A registered agent that the choice passed over, and what can be said today of why."""
+
+    agent_id: str
+    because: str
+
+
+class Placement(Choice):
+    """The latest choice of an agent, and what became of the others in it."""
+
+    attempt: int = Field(description="the attempt that it was made for")
+    at: Instant
+    ruled_out: tuple[RuledOut, ...] = Field(
+        (),
+        description="the other agents that are registered now, and why none of them was chosen then; empty where the "
+        "demand has changed since",
+    )
+
+
 class Explanation(WireModel):
     """The truth about where an execution stands, at `as_of`."""
 
@@ -74,7 +103,14 @@ class Explanation(WireModel):
     task_type: str
     as_of: Instant
     waiting: WaitingFor | None = Field(None, description="the one cause for which it waits; null: it does not")
-    waited_ms: dict[str, int] = Field(default_factory=dict, description="so far, by cause")
+    then: tuple[WaitingFor, ...] = Field(
+        (), description="what it would wait for next, were that cause gone now, in this order; empty: it would start"
+    )
+    gives_up_at: Instant | None = Field(None, description="when its queue timeout ends it, if it still waits")
+    waited_ms: dict[str, int] = Field(
+        default_factory=dict,
+        description="so far, by cause; `agent` is the time in its lane, whatever kept the agents from it",
+    )
     lane: LanePosition | None = None
     placement: Placement | None = None
     candidates: tuple[CandidateView, ...] = Field(
@@ -113,6 +149,7 @@ class Simulation(WireModel):
     agent_id: str | None = Field(None, description="who would take it; of equals by `force_start`, one of them")
     by: Literal["preferred", "assigned", "score", "affinity", "forced"] | None = None
     waiting: WaitingFor | None = None
+    then: tuple[WaitingFor, ...] = Field((), description="what it would wait for next, as in an explanation")
     lane: LanePosition | None = None
     candidates: tuple[CandidateView, ...] = ()
     agents_not_shown: int = 0

@@ -113,7 +113,9 @@ class WaitingFor(WireModel):
         description="never as things are; not now; or held on purpose"
     )
     detail: str
+    next_step: str = Field("", description="how it goes on: by itself, or by what somebody has to do")
     nearest: str | None = Field(None, description="the name that was probably meant")
+    until: Instant | None = Field(None, description="when the cause is over by itself, where that is known")
 
 
 class Execution(WireModel):

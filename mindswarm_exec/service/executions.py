@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import NamedTuple, Protocol, Unpack, overload
 
@@ -13,6 +14,7 @@ from mindswarm_exec.errors import InvalidRequest, UnknownExecution, UnknownTask
 from mindswarm_exec.identifiers import new_id
 from mindswarm_exec.ledger import operations, reads
 from mindswarm_exec.ledger.faces import AsyncLedger
+from mindswarm_exec.ledger.looks import Look
 from mindswarm_exec.ledger.reads import Record
 from mindswarm_exec.ledger.replies import (
     Accepted,
@@ -228,10 +230,8 @@ class ExecutionService(ExecutionControl):
         Executions of projects that `opens` denies are not named.
         """
         look = await self._ledger.run(operations.look(self._checked(execution_id)))
-        if look is None:
-            raise UnknownExecution.of(execution_id)
-        waited_ms = waited_by_cause(look.fields, look.now_ms)
-        return explanation(execution_id, look, self._settings, waited_ms, opens)
+        look = look or await self._look_at_archived(execution_id)
+        return explanation(look, self._settings, waited_by_cause(look.fields, look.now_ms), opens)
 
     async def simulate(self, request: SimulateRequest, opens: Opens = every_project) -> Simulation:
         """What `start` would do now, perhaps with one more agent. Nothing is written.
@@ -286,6 +286,13 @@ class ExecutionService(ExecutionControl):
         return await queue_status(self._ledger, project_id)
 
     # --- steps -------------------------------------------------------------------------------------------
+
+    async def _look_at_archived(self, execution_id: str) -> Look:
+        """What the ledger shows around an execution that the archive has. Raises UnknownExecution if it has none."""
+        record = await self._record(execution_id)
+        look = await self._ledger.run(operations.look_for(record["class_id"], "{}", record["project_id"]))
+        assert look is not None, "what is only thought of is never absent"
+        return replace(look, execution_id=execution_id, fields=record)
 
     async def _record(self, execution_id: str) -> Record:
         """The record in the ledger, or else in the archive."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from mindswarm_exec.ledger.looks import Look, SeenAgent
-from mindswarm_exec.lifecycle import PENDING, Status
+from mindswarm_exec.ledger.looks import Look
+from mindswarm_exec.lifecycle import PAUSED, PENDING, TERMINAL, Status
 from mindswarm_exec.models.explanations import (
     CandidateView,
+    Choice,
     Explanation,
     LanePosition,
     Placement,
@@ -17,8 +18,11 @@ from mindswarm_exec.models.explanations import (
 )
 from mindswarm_exec.models.options import DemandClass
 from mindswarm_exec.models.records import Instant, instant
-from mindswarm_exec.selection import Candidate, is_free, reaches, score, unmet
-from mindswarm_exec.service.waiting import candidate, demand_of, waiting_for
+from mindswarm_exec.selection import reaches, score
+from mindswarm_exec.service.entering import what_follows
+from mindswarm_exec.service.passed_over import demand_changed_since_choice, passed_over
+from mindswarm_exec.service.standing import Standing, silence, standings
+from mindswarm_exec.service.waiting import demand_of, waiting_for
 from mindswarm_exec.settings import Settings
 
 #: Whether a project is open to whoever asks.
@@ -30,61 +34,57 @@ def every_project(_: str) -> bool:
 
 
 def explanation(
-    execution_id: str, look: Look, settings: Settings, waited_ms: dict[str, int], opens: Opens = every_project
+    look: Look, settings: Settings, waited_ms: dict[str, int], opens: Opens = every_project
 ) -> Explanation:
     """Where the execution stands. Of projects that `opens` denies no execution is named.
 
     The holders of a concurrency key are all of the execution's own project.
     """
-    fields = look.fields
-    demand, last = demand_of(fields), _affinity(fields, look)
-    is_in_lane = fields["status"] == PENDING and fields.get("place") == "lane"
+    fields, demand = look.fields, demand_of(look.fields)
+    found = standings(look, demand)
+    status = Status(fields["status"])
+    last, shown = _affinity(fields, look), [] if status in TERMINAL else found
     return Explanation(
-        execution_id=execution_id,
-        status=Status(fields["status"]),
+        execution_id=look.execution_id,
+        status=status,
         task_type=fields["task_type"],
         as_of=moment_of(look),
         waiting=waiting_for(look),
+        then=what_follows(look, demand, found),
+        gives_up_at=instant(fields.get("queue_timeout_at_ms")) if status == PENDING else None,
         waited_ms=waited_ms,
-        lane=lane_position(look, opens) if is_in_lane else None,
-        placement=placement(fields.get("decision")),
-        candidates=tuple(view(seen, demand, last, settings) for seen in look.agents),
-        agents_not_shown=look.agents_registered - len(look.agents),
+        lane=lane_position(look, opens) if status == PENDING and fields.get("place") == "lane" else None,
+        placement=placement(look, demand, found),
+        candidates=tuple(view(one, look, demand, last, settings) for one in shown),
+        agents_not_shown=look.agents_registered - len(shown) if shown else 0,
     )
 
 
-def placement(stored: str | None) -> Placement | None:
+def choice(stored: str | None) -> Choice | None:
     """The latest choice, as the ledger noted it: agent, way, score and its terms, load, slots, the others free."""
-    if stored is None:
+    return None if stored is None else Choice(**_facts_of(stored))
+
+
+def placement(look: Look, demand: DemandClass, found: Sequence[Standing]) -> Placement | None:
+    """The latest choice, with what is known of the agents that it passed over."""
+    fields = look.fields
+    stored, at = fields.get("decision"), instant(fields.get("queued_at_ms"))
+    if stored is None or at is None:
         return None
-    agent_id, way, *rest = stored.split(" ")
-    total, idle, free_slots, success, affinity = map(float, rest[:5])
-    others = tuple(
-        RunnerUp(agent_id=name, score=int(hundredths) / 100)
-        for name, _, hundredths in (one.partition("=") for one in rest[7:])
-    )
-    by: Any = way
-    return Placement(
-        agent_id=agent_id,
-        by=by,
-        score=total,
-        terms=ScoreTerms(idle=idle, free_slots=free_slots, success=success, affinity=affinity),
-        load=int(rest[5]),
-        max_concurrent=int(rest[6]),
-        runners_up=others[:4],
-        margin=round(total - others[0].score, 2) if others else None,
-    )
+    facts = _facts_of(stored)
+    is_known = not demand_changed_since_choice(fields)
+    ruled_out = passed_over(stored, int(fields["queued_at_ms"]), demand, found) if is_known else ()
+    return Placement(**facts, attempt=int(fields["attempt"]), at=at, ruled_out=ruled_out)
 
 
-def view(seen: SeenAgent, demand: DemandClass, last_agent_id: str | None, settings: Settings) -> CandidateView:
+def view(
+    one: Standing, look: Look, demand: DemandClass, last_agent_id: str | None, settings: Settings
+) -> CandidateView:
     """One agent as it stands to the demand now."""
-    agent = candidate(seen, demand.task_type)
-    missing = unmet(demand, agent)
-    ruled_out = missing or next((told for says, told in _obstacles(seen, agent, demand) if says()), None)
-    terms = None
+    seen, ruled_out, terms = one.seen, next(iter(one.misses), None) or _obstacle(one, demand), None
     if ruled_out is None:
-        assert is_free(demand, agent)
-        found = score(agent, demand.task_type, has_affinity=agent.agent_id == last_agent_id, settings=settings)
+        is_last = seen.agent_id == last_agent_id
+        found = score(one.agent, demand.task_type, has_affinity=is_last, settings=settings)
         terms = ScoreTerms(
             idle=found.idle, free_slots=found.free_slots, success=found.success, affinity=found.affinity
         )
@@ -93,8 +93,9 @@ def view(seen: SeenAgent, demand: DemandClass, last_agent_id: str | None, settin
         state=seen.state,
         load=seen.load,
         max_concurrent=seen.max_concurrent,
-        is_suitable=missing is None,
+        is_suitable=one.suits,
         ruled_out=ruled_out,
+        silence=silence(seen, look.now_ms),
         score=None if terms is None else terms.idle + terms.free_slots + terms.success + terms.affinity,
         terms=terms,
     )
@@ -102,8 +103,10 @@ def view(seen: SeenAgent, demand: DemandClass, last_agent_id: str | None, settin
 
 def lane_position(look: Look, opens: Opens) -> LanePosition:
     """Where it stands, or would stand, in its lane: a lane is shared by projects."""
-    near = tuple(one.execution_id if opens(one.project_id) else None for one in look.lane_near)
-    return LanePosition(ahead=look.lane_ahead, length=look.lane_length, just_ahead=near)
+    near = tuple(one.execution_id if opens(one.project_id) else None for one in look.near)
+    return LanePosition(
+        ahead=look.lane_ahead, length=look.lane_length, ahead_elsewhere=look.ahead_elsewhere, just_ahead=near
+    )
 
 
 def moment_of(look: Look) -> Instant:
@@ -116,16 +119,42 @@ def moment_of(look: Look) -> Instant:
 # --- steps -----------------------------------------------------------------------------------------------
 
 
-def _obstacles(seen: SeenAgent, agent: Candidate, demand: DemandClass) -> list[tuple[Callable[[], bool], str]]:
-    """What may keep a suitable agent from taking work now, in the order in which it is told."""
-    rate = agent.success_rate(demand.task_type)
-    return [
-        (lambda: seen.state != "awake", f"is {seen.state}"),
-        (lambda: not seen.accepts_work, "has not opened for work yet"),
-        (lambda: not reaches(demand, agent), f"its success rate is {rate:.3g}, below {demand.min_success_rate}"),
-        (lambda: seen.load >= seen.max_concurrent, f"is busy: {seen.load} of {seen.max_concurrent} slots are taken"),
-    ]
+def _facts_of(stored: str) -> dict[str, Any]:
+    agent_id, way, *rest = stored.split(" ")
+    total, idle, free_slots, success, affinity = map(float, rest[:5])
+    others = tuple(
+        RunnerUp(agent_id=name, score=int(hundredths) / 100)
+        for name, _, hundredths in (one.partition("=") for one in rest[7:])
+    )
+    return {
+        "agent_id": agent_id,
+        "by": way,
+        "score": total,
+        "terms": ScoreTerms(idle=idle, free_slots=free_slots, success=success, affinity=affinity),
+        "load": int(rest[5]),
+        "max_concurrent": int(rest[6]),
+        "runners_up": others[:4],
+        "margin": round(total - others[0].score, 2) if others else None,
+    }
+
+
+def _obstacle(one: Standing, demand: DemandClass) -> str | None:
+    """What keeps a suitable agent from taking work now: the first that is true."""
+    seen = one.seen
+    if seen.state != "awake":
+        return f"is {seen.state}"
+    if not seen.accepts_work:
+        return "has not opened for work yet"
+    if not reaches(demand, one.agent):
+        rate = one.agent.success_rate(demand.task_type)
+        return f"its success rate is {rate:.3g}, below {demand.min_success_rate}"
+    if seen.load >= seen.max_concurrent:
+        return f"is busy: {seen.load} of {seen.max_concurrent} slots are taken"
+    return None
 
 
 def _affinity(fields: Mapping[str, str], look: Look) -> str | None:
+    """The agent that a choice now would favour: for what is paused, the one that it was paused on."""
+    if fields["status"] == PAUSED and fields.get("agent_id"):
+        return fields["agent_id"]
     return look.last_agent_id if fields.get("affinity_key") else None

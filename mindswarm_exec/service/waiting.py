@@ -3,32 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
-from mindswarm_exec.ledger.looks import Look, SeenAgent
-from mindswarm_exec.lifecycle import CANCEL, PAUSED, PENDING
+from mindswarm_exec.ledger.looks import Look, SeenHolder
+from mindswarm_exec.lifecycle import CANCEL, CREATE, PAUSE, PAUSED, PENDING, RESUME, RETRY
 from mindswarm_exec.models.options import DemandClass
-from mindswarm_exec.models.records import WAITING_KINDS, WaitingFor
-from mindswarm_exec.selection import Candidate, reaches, suits, unmet
-from mindswarm_exec.service.names import nearest
+from mindswarm_exec.models.records import WaitingFor, instant
+from mindswarm_exec.service.causes import because, span
+from mindswarm_exec.service.standing import no_agent, standings
+from mindswarm_exec.service.waited import moves_of
 
-
-def candidate(seen: SeenAgent, task_type: str) -> Candidate:
-    """A registered agent as selection sees it."""
-    profile = json.loads(seen.profile)
-    return Candidate(
-        agent_id=seen.agent_id,
-        task_types=frozenset(profile["task_types"]),
-        capabilities=frozenset(profile["capabilities"]),
-        labels=profile["labels"],
-        max_concurrent=seen.max_concurrent,
-        load=seen.load,
-        accepts_work=seen.accepts_work,
-        last_used=seen.last_used,
-        success_rates={} if seen.success_rate is None else {task_type: seen.success_rate},
-    )
+#: Sweeps come every second or so; what is due and has not been swept for so long waits for somebody to sweep.
+SILENCE_MS = 15_000
 
 
 def demand_of(fields: Mapping[str, str]) -> DemandClass:
@@ -40,124 +28,138 @@ def waiting_for(look: Look) -> WaitingFor | None:
     """The cause for which the execution waits; None if it does not wait."""
     fields = look.fields
     if fields["status"] == PAUSED:
-        return paused(fields)
+        return paused(look)
     if fields["status"] != PENDING:
         return None
     match fields.get("place"):
         case "delay":
-            return _delayed(fields)
+            return _delayed(look)
         case "concurrency":
-            return held_back(look, fields["concurrency_key"], fields["concurrency_limit"])
+            return held_back(look, fields["concurrency_key"], int(fields["concurrency_limit"]))
         case _:
-            return no_agent(look, demand_of(fields))
+            demand = demand_of(fields)
+            return no_agent(look, demand, standings(look, demand))
 
 
-def paused(fields: Mapping[str, str]) -> WaitingFor:
+def paused(look: Look) -> WaitingFor:
     """It is paused, by whom and for what."""
+    fields, id = look.fields, look.execution_id
     if fields.get("intent_kind") == CANCEL.name:
-        return _because("paused", "it was paused in place, and is being cancelled: its process is about to end")
+        told = "it was paused in place, and is being cancelled: its process is about to end"
+        return because("paused", told, "nothing is to be done; `cancel --force` fences it at once")
     if "question" in fields:
-        prompt = json.loads(fields["question"])["prompt"]
-        return _because("input_required", f"it waits for the answer to '{prompt}'")
-    reason = fields.get("intent_reason")
+        question = json.loads(fields["question"])
+        told = f"its handler waits for the answer to '{question['prompt']}'"
+        return because("input_required", told, f"answer it: `mindswarm-exec provide-input {id} JSON`")
     if fields.get("pause_reason") == "budget":
-        return _because("budget", f"{reason}; resume it with a larger one")
-    return _because("paused", f"it was paused{f': {reason}' if reason else ''}; resume it to let it go on")
+        return _budget(look)
+    reason = fields.get("intent_reason")
+    frozen = f", in place: its process on agent '{fields.get('agent_id')}' is stopped and keeps its slot"
+    told = f"it was paused{_by_whom(look)}{f': {reason}' if reason else ''}{frozen if 'frozen' in fields else ''}"
+    return because("paused", told, f"let it go on: `mindswarm-exec resume {id}`")
 
 
-def held_back(look: Look, key: str, limit: int | str) -> WaitingFor:
+def held_back(look: Look, key: str, limit: int) -> WaitingFor:
     """Its concurrency key admits no more, or others go first: the first in line holds up those behind it."""
-    named = ", ".join(look.permit_holders) + (" …" if look.permits_held > len(look.permit_holders) else "")
-    told = f"concurrency key '{key}' admits {limit} at a time; held by {named}"
-    first = f"; {look.permits_ahead} more go first" if look.permits_ahead else ""
-    return _because("concurrency_key", told + first)
+    held, ahead = look.permits_held, look.permits_ahead
+    holders = ", ".join(map(_holder, look.permit_holders)) + (" …" if held > len(look.permit_holders) else "")
+    told = f"concurrency key '{key}' admits {limit} at a time; held by {holders}"
+    step = f"it goes on when one of them ends or pauses; what one of them does: `mindswarm-exec explain {_one(look)}`"
+    if ahead and look.permit_next is not None and held < limit:
+        first, admits = look.permit_next
+        told = f"{first} goes first for concurrency key '{key}', and admits {admits} at a time; held by {holders}"
+    elif ahead:
+        told += f"; {ahead} more go{'es' if ahead == 1 else ''} first"
+    return because("concurrency_key", told, step)
 
 
-def no_agent(look: Look, demand: DemandClass) -> WaitingFor:
-    """No agent takes it now: none ever can, or those that could are away, asleep, busy or not good enough."""
-    pairs = [(seen, candidate(seen, demand.task_type)) for seen in look.agents]
-    suitable = [(seen, agent) for seen, agent in pairs if suits(demand, agent)]
-    if not suitable:
-        return _nobody(demand, [agent for _, agent in pairs], look.agents_registered)
-    good = [seen for seen, agent in suitable if reaches(demand, agent)]
-    if not good:
-        return _not_good_enough(demand, [agent for _, agent in suitable])
-    return _all_taken(good)
+def delayed_until(look: Look, at_ms: int, *, is_retry: bool) -> WaitingFor:
+    """It is not yet time, or no sweep has let it in yet."""
+    moment = instant(at_ms)
+    assert moment is not None
+    at = moment.isoformat(timespec="milliseconds")
+    told = f"the next attempt is due at {at}" if is_retry else f"it was asked not to start before {at}"
+    if is_retry and look.fields.get("failed_attempts"):
+        told = f"{_attempts(look.fields['failed_attempts'])} failed, and {told}"
+    step = f"it goes on by itself in {span(at_ms - look.now_ms)}"
+    if at_ms <= look.now_ms:
+        told, step = _overdue(look, told)
+    return because("retry_delay" if is_retry else "start_at", told, step, until=moment)
 
 
-def delayed_until(at_ms: int, *, is_retry: bool) -> WaitingFor:
-    """It is not yet time."""
-    moment = datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="milliseconds")
-    if is_retry:
-        return _because("retry_delay", f"the next attempt is due at {moment}")
-    return _because("start_at", f"it was asked not to start before {moment}")
+def start_of(fields: Mapping[str, str]) -> tuple[int, bool] | None:
+    """When it may start and whether that is a delay between attempts; None: at any time."""
+    if "eligible_at_ms" not in fields:
+        return None
+    at_ms = int(fields["eligible_at_ms"])
+    asked = json.loads(fields.get("options") or "{}").get("start_at")
+    was_asked = asked is not None and round(datetime.fromisoformat(asked).timestamp() * 1000) == at_ms
+    return at_ms, not was_asked
 
 
 # --- steps -----------------------------------------------------------------------------------------------
 
 
-def _because(reason: Any, detail: str, near: str | None = None) -> WaitingFor:
-    kind: Any = WAITING_KINDS[reason]
-    return WaitingFor(reason=reason, kind=kind, detail=detail, nearest=near)
+def _delayed(look: Look) -> WaitingFor:
+    start = start_of(look.fields)
+    assert start is not None, "what is delayed has an instant"
+    at_ms, is_retry = start
+    return delayed_until(look, at_ms, is_retry=is_retry)
 
 
-def _delayed(fields: Mapping[str, str]) -> WaitingFor:
-    at_ms = int(fields["eligible_at_ms"])
-    asked = json.loads(fields.get("options") or "{}").get("start_at")
-    was_asked = asked is not None and round(datetime.fromisoformat(asked).timestamp() * 1000) == at_ms
-    return delayed_until(at_ms, is_retry=not was_asked)
+def _overdue(look: Look, told: str) -> tuple[str, str]:
+    """Its time has come: a sweep lets it in, if anybody sweeps."""
+    swept_at_ms = look.swept_at_ms
+    if swept_at_ms is not None and look.now_ms - swept_at_ms < SILENCE_MS:
+        return f"{told}; the next sweep lets it in", "it goes on by itself in a moment"
+    silence = "ever" if swept_at_ms is None else f"for {span(look.now_ms - swept_at_ms)}"
+    step = "start what sweeps: `mindswarm-exec beat` and `mindswarm-exec dispatcher`"
+    return f"{told}, but nobody has looked for what is due {silence}", step
 
 
-def _all_taken(good: Sequence[SeenAgent]) -> WaitingFor:
-    """Agents that could serve it are there; none of them has a free slot, or is awake."""
-    up = [seen for seen in good if seen.state == "awake" and seen.accepts_work]
-    waking = ", ".join(f"agent '{seen.agent_id}' is waking" for seen in good if seen.state == "waking")
-    if up:
-        slots, taken = sum(seen.max_concurrent for seen in up), sum(seen.load for seen in up)
-        hint = f"; {waking}" if waking else ""
-        return _because("agents_busy", f"{taken} of {slots} slots of {_named(up)} are taken{hint}")
-    asleep = [seen for seen in good if seen.state == "sleeping"]
-    if waking or asleep:
-        return _because("agents_asleep", waking or _asleep(asleep))
-    opening = [seen for seen in good if seen.state == "awake"]
-    if opening:
-        return _because("agents_offline", f"{_named(opening)} has registered, but not opened for work yet")
-    return _because("agents_offline", f"all agents that could serve it are offline or draining: {_named(good)}")
+def _budget(look: Look) -> WaitingFor:
+    """A budget of its own or of an ancestor was spent; whoever owns it may have been given more since."""
+    id, spent = look.execution_id, look.spent_budget
+    reason = look.fields.get("intent_reason")
+    if spent is None:
+        told = f"it was paused because {reason}, which binds it no longer"
+        return because("budget", told, f"let it go on: `mindswarm-exec resume {id}`")
+    told = f"of the budget of {spent.meter}, {spent.spent:g} of {spent.limit:g} are spent"
+    larger = f"`mindswarm-exec resume {spent.owner_id} --meter {spent.meter}=LIMIT`"
+    if spent.owner_id == id:
+        return because("budget", f"it was paused: {told}", f"give it a larger one: {larger}")
+    step = f"give the ancestor a larger one: {larger}; then `mindswarm-exec resume {id}`"
+    return because("budget", f"it was paused: {told}, by its ancestor {spent.owner_id} and what that started", step)
 
 
-def _asleep(sleepers: Sequence[SeenAgent]) -> str:
-    """Who sleeps: those that work has woken, and who did not open in time, are woken no more."""
-    late = sum(seen.passed_over for seen in sleepers)
-    hint = f"; {late} of them did not wake in time" if late else ""
-    return f"the agents that could serve it sleep: {_named(sleepers)}{hint}"
+def _by_whom(look: Look) -> str:
+    """Who asked for the pause that it is in, and when, as the events kept on the record tell."""
+    for move in reversed(moves_of(look.fields)):
+        if move.event_type in (CREATE.event, RETRY.event, RESUME.event):
+            return ""
+        if move.event_type in (PAUSE.event, "execution.pause_requested") and "actor" in move.data:
+            return f" {_actor(move.data['actor'])} {span(look.now_ms - move.at_ms)} ago"
+    return ""
 
 
-def _not_good_enough(demand: DemandClass, suitable: Sequence[Candidate]) -> WaitingFor:
-    best = max(suitable, key=lambda agent: agent.success_rate(demand.task_type))
-    rate = best.success_rate(demand.task_type)
-    return _because(
-        "success_rate",
-        f"it asks for a success rate of {demand.min_success_rate}; the best agent, '{best.agent_id}', has {rate:.3g}",
-    )
+def _actor(facts: Mapping[str, Any]) -> str:
+    place = f" from {facts['address']}" if facts.get("address") else ""
+    return f"by {facts.get('name', 'client')} ({facts.get('via', 'direct')}{place})"
 
 
-def _nobody(demand: DemandClass, candidates: Sequence[Candidate], registered: int) -> WaitingFor:
-    """No registered agent could ever serve it: either nobody implements the task type, or a demand is unmet."""
-    task_type = demand.task_type
-    implementers = [agent for agent in candidates if task_type in agent.task_types]
-    if not implementers and registered > len(candidates):  # one of the others may implement it, but none suits
-        return _because(
-            "no_suitable_agent", f"none of the {registered} registered agents can ever run it as things are"
-        )
-    if not implementers:
-        close = nearest(task_type, sorted({name for agent in candidates for name in agent.task_types}))
-        hint = f" (did you mean '{close}'?)" if close else ""
-        told = f"no agent can ever run '{task_type}': no registered agent implements it{hint}"
-        return _because("no_such_task_type", told, close)
-    misses = "; ".join(f"{agent.agent_id}: {unmet(demand, agent)}" for agent in implementers[:5])
-    told = f"no agent can ever run it as things are. Of those that implement '{task_type}', {misses}"
-    return _because("no_suitable_agent", told)
+def _holder(holder: SeenHolder) -> str:
+    """A holder of a permit, and what it does: one that does not run is what to look at next."""
+    if holder.status == PENDING:
+        return f"{holder.execution_id} (waits itself)"
+    doing = "paused in place" if holder.status == PAUSED else holder.status
+    return f"{holder.execution_id} ({doing} on {holder.agent_id})"
 
 
-def _named(agents: Sequence[SeenAgent]) -> str:
-    return ", ".join(seen.agent_id for seen in agents[:5]) + (" …" if len(agents) > 5 else "")
+def _one(look: Look) -> str:
+    """The holder that it is best to look at: one that does not run."""
+    idle = sorted(look.permit_holders, key=lambda holder: holder.status not in (PENDING, PAUSED))
+    return idle[0].execution_id if idle else "EXECUTION_ID"
+
+
+def _attempts(failed: str) -> str:
+    return "1 attempt" if failed == "1" else f"{failed} attempts"

@@ -147,5 +147,5 @@ def test_a_concurrency_key_of_the_same_name_in_another_project_is_another(guarde
     assert (told["reason"], own in told["detail"], theirs in told["detail"]) == ("concurrency_key", True, False)
     thought = blue.call("execution.simulate", task_type="a", options=options)["result"]["waiting"]
     assert own in thought["detail"]
-    assert "1 more go first" in thought["detail"]
+    assert "1 more goes first" in thought["detail"]
     assert theirs not in thought["detail"]

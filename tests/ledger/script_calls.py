@@ -27,10 +27,10 @@ def named_calls() -> dict[str, Operation[Any]]:
     row: Any = Move("row", ("its source states",), _Named.TARGET, "its event", True)  # type: ignore[arg-type]
     how: dict[str, Any] = {"outcome": "outcome", "counter": "counter", "delay_ms": "delay", "slot": "slot"}
     most: Any = "most"
-    most_waiting: Any = "most waiting"
     amount: Any = "amount"
     deadline: Any = "deadline"
-    rank: Any = "rank"
+    head_start: Any = "head start"
+    slots: Any = "slots"
     retention: Any = "ms"
     delay: Any = "delay until"
     kept: Any = "events to keep"
@@ -62,12 +62,13 @@ def named_calls() -> dict[str, Operation[Any]]:
         "renew": operations.renew("agent_id", "incarnation"),
         "look": operations.look_for(
             "class_id",
+            "demand",
             "project_id",
             concurrency_key="concurrency key",
             affinity_key="affinity key",
-            head_start_ms=rank,
+            head_start_ms=head_start,
             most_agents=most,
-            most_waiting=most_waiting,
+            one_more=(slots, "agent_id", "profile"),
         ),
         "due": operations.due(most),
         "admit": operations.admit(id),

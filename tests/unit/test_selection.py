@@ -115,14 +115,14 @@ def test_an_agent_below_the_success_rate_asked_for_is_not_free() -> None:
         ({"required_capabilities": ["gpu", "web"]}, "lacks the capability web"),
         ({"excluded_agents": ["ant"]}, "is excluded"),
         ({"excluded_agents": ["bee"]}, None),
-        ({"agent_id": "bee"}, "only agent 'bee' may serve it"),
+        ({"agent_id": "bee"}, "is not 'bee', to which it is assigned"),
         (
             {"constraints": [{"label": "mem", "op": ">=", "value": 16}]},
-            "label mem >= 16 is not met: it has 8",
+            "does not meet mem >= 16: it has 8",
         ),
         (
             {"constraints": [{"label": "region", "op": "=", "value": "eu"}]},
-            "label region = eu is not met: it has nothing",
+            "does not meet region = eu: it has nothing",
         ),
     ],
 )

@@ -1,23 +1,37 @@
 --[[ look.lua: all that explains where an execution stands or where one would go, read at one moment.
   KEYS  1 prefix
-  ARGV  1 execution_id, or "" for one that is only thought of, as the rest says · 2 class_id · 3 project_id
-        4 concurrency key or "" · 5 affinity key or "" · 6 rank (ms before now) · 7 most agents to name
-        8 most waiting executions of each lane to name
-  REPLY {"ok", now:int, {field, value, …}, {{agent_id, profile, state, accepts_work, max_concurrent, last_used,
-        passed_over, registered_at_ms, success rate, load}, …}, agents registered:int, {ahead in its lane:int,
-        length:int, {just ahead: id, project_id, …}}, {permits held:int, {holders}, ahead of it for a permit:int},
-        last agent of the affinity key or "", {{class_id, demand, {rank, project_id, affinity key, …}}, …}}
-        {"absent"}
+  ARGV  1 execution_id, or "" for one that is only thought of, as the next six say · 2 class_id · 3 demand as JSON
+        4 project_id · 5 concurrency key or "" · 6 affinity key or "" · 7 head start (ms) of its priority
+        8 most agents to name · 9 slots of one more agent, 0 for none · 10 its agent_id · 11 its profile as JSON
+  REPLY {"ok", execution_id, now:int, swept_at or "", {field, value, …}, {{agent_id, profile, state, accepts_work,
+        max_concurrent, last_used, passed_over, registered_at_ms, lease_expires_at_ms, success rate, load}, …},
+        {agents registered:int, is its class known: "1" or "0"}, {ahead in its lane:int, length:int, ahead in other
+        lanes of its agents:int or -1 for too many lanes, {just ahead: id, project_id, …}}, {permits held:int,
+        {holder: id, status, agent_id, …}, ahead of it for a permit:int, {first in line: id, limit}},
+        last agent of the affinity key or "", {spent budget: owner, meter, spent, limit}, {taken by one more agent:int,
+        "1" if the last use of the affinity key is among it}} · {"absent"}
   EMITS nothing
-  TWICE harmless ]]
-local id, class_id, project_id, permit, affinity, rank, most, most_waiting = unpack(ARGV)
+  TWICE harmless: the script is flagged to write nothing, and the server holds it to that ]]
+local id, class_id, demand, project_id, permit, affinity, head_start, most, slots, one_more, profile = unpack(ARGV)
+local NEAR, MOST_LANES = 5, 256
+most, slots = tonumber(most), tonumber(slots)
 
--- place_in(line) -> how many go before it: those before its member, or where it would enter, as the newest
-local function place_in(line) return call('ZRANK', line, id) or call('ZCOUNT', line, '-inf', rank) end
+local fields, x, rank = {}, {}, ms(NOW - tonumber(head_start))
+if id ~= '' then
+  fields = call('HGETALL', key('execution', id))
+  if not fields[1] then return { 'absent' } end
+  for i = 1, #fields, 2 do x[fields[i]] = fields[i + 1] end
+  class_id, project_id, permit, affinity = x.class_id, x.project_id, x.concurrency_key or '', x.affinity_key or ''
+  rank = x.rank
+end
+local is_known = call('ZSCORE', key('classes'), class_id)
 
--- names(most) -> ids of agents: those that suit it before the others, and of those who is awake first: of thousands,
--- they are the ones that count
-local function names(most)
+-- --- agents ---------------------------------------------------------------------------------------------
+
+-- names() -> ids of agents: those that suit it before the others, and of those who is awake first: of thousands, they
+-- are the ones that count. A thought of a class that is new meets every agent, as a submission does
+local function names()
+  if id == '' and not is_known then return call('ZRANGE', key('agents'), 0, -1) end
   local found, known = {}, {}
   local function add(members)
     for _, agent_id in ipairs(members) do
@@ -40,54 +54,172 @@ end
 -- facts_of(agent_id, task_type) -> what is to be known of an agent
 local function facts_of(agent_id, task_type)
   local facts = call('HMGET', key('agent', agent_id), 'profile', 'state', 'accepts_work', 'max_concurrent', 'last_used',
-    'passed_over', 'registered_at_ms')
+    'passed_over', 'registered_at_ms', 'lease_expires_at_ms')
   table.insert(facts, 1, agent_id)
-  facts[9] = call('HGET', key('success', agent_id), task_type)
-  facts[10] = call('HLEN', key('held', agent_id))
+  facts[10] = call('HGET', key('success', agent_id), task_type)
+  facts[11] = call('HLEN', key('held', agent_id))
   return facts
 end
 
--- waiting_in(class id) -> the class, its demand, and of the first in its lane what a new agent would take with them
-local function waiting_in(waiting_class)
-  local heads = {}
-  local members = call('ZRANGE', key('lane', waiting_class), 0, most_waiting - 1, 'WITHSCORES')
-  for i = 1, #members, 2 do
-    local project, affinity_key = unpack(call('HMGET', key('execution', members[i]), 'project_id', 'affinity_key'))
-    for _, value in ipairs({ members[i + 1], project or '', affinity_key or '' }) do heads[#heads + 1] = value end
+local agents, task_type, least = {}, demand_of(class_id)
+for _, agent_id in ipairs(names()) do agents[#agents + 1] = facts_of(agent_id, task_type) end
+
+-- --- lanes ----------------------------------------------------------------------------------------------
+
+local lane, near, ahead, elsewhere, length = key('lane', class_id), {}, 0, 0, 0
+local taken, served = {}, {} -- what one more agent would take up: by id; the classes that it serves
+
+-- goes_first(a, b): of two that wait, as the ledger orders them
+local function goes_first(a, b) return a.rank < b.rank or a.rank == b.rank and a.id < b.id end
+
+-- take_up(lanes): one more agent opens, and takes the first in rank over the lanes that it serves
+local function take_up(lanes)
+  local first, latest, decoded = {}, '+inf', cjson.decode(profile)
+  for _, other in ipairs(lanes) do
+    local asked = call('GET', key('class', other))
+    if asked and suits(cjson.decode(asked), one_more, decoded) then
+      served[other] = true
+      local heads = call('ZRANGE', key('lane', other), '-inf', latest, 'BYSCORE', 'LIMIT', 0, slots, 'WITHSCORES')
+      for i = 1, #heads, 2 do first[#first + 1] = { id = heads[i], rank = tonumber(heads[i + 1]), class_id = other } end
+      table.sort(first, goes_first)
+      for i = #first, slots + 1, -1 do first[i] = nil end
+      if #first == slots then latest = ms(first[slots].rank) end
+    end
   end
-  return { waiting_class, call('GET', key('class', waiting_class)) or '{}', heads }
+  for _, one in ipairs(first) do taken[one.id] = one end
+  return first
 end
 
-local fields = {}
-if id ~= '' then
-  fields = call('HGETALL', key('execution', id))
-  if not fields[1] then return { 'absent' } end
-  local x = {}
-  for i = 1, #fields, 2 do x[fields[i]] = fields[i + 1] end
-  class_id, project_id, permit, affinity = x.class_id, x.project_id, x.concurrency_key or '', x.affinity_key or ''
-  rank = x.rank
-else
-  rank = ms(NOW - tonumber(rank))
+-- reaches(agent_id, class id): is its success rate what the class asks for?
+local function reaches(agent_id, asked_type, asked)
+  return not asked or success_rate(agent_id, asked_type) >= asked
 end
-most, most_waiting = tonumber(most), tonumber(most_waiting)
-local agents, task_type = {}, (demand_of(class_id))
-for _, agent_id in ipairs(names(most)) do agents[#agents + 1] = facts_of(agent_id, task_type) end
-local lane, near = key('lane', class_id), {}
-local ahead = place_in(lane)
-for _, other in ipairs(ahead > 0 and call('ZRANGE', lane, math.max(0, ahead - 5), ahead - 1) or {}) do
-  near[#near + 1] = other
-  near[#near + 1] = call('HGET', key('execution', other), 'project_id') or ''
+
+-- in_common(pool, other) -> agents of the pool that suit the other class too; one is enough if only that is asked. A
+-- pool is a set, or where the class is new a list
+local function in_common(pool, other, one_is_enough)
+  local suitable = key('suitable', other)
+  if type(pool) == 'string' then
+    if not one_is_enough then return call('SINTER', pool, suitable) end
+    return call('SINTERCARD', 2, pool, suitable, 'LIMIT', 1) == 1 and { true } or {}
+  end
+  local found = {}
+  for i, is_in in ipairs(pool[1] and call('SMISMEMBER', suitable, unpack(pool)) or {}) do
+    if is_in == 1 then found[#found + 1] = pool[i] end
+  end
+  return found
 end
-local permits = { 0, {}, 0 }
+
+-- share(pool, other) -> could one agent of the pool take work of either class?
+local function share(pool, other)
+  local other_type, other_least = demand_of(other)
+  if not least and not other_least then return in_common(pool, other, true)[1] ~= nil end
+  for _, agent_id in ipairs(in_common(pool, other)) do
+    if reaches(agent_id, task_type, least) and reaches(agent_id, other_type, other_least) then return true end
+  end
+  return false
+end
+
+-- met_now(is_there) -> of a class that is new: agents that it would find awake, or if there are none, those that suit it
+local function met_now(is_there)
+  local decoded, up, all = cjson.decode(demand), {}, {}
+  for _, facts in ipairs(agents) do
+    if #up < most and facts[2] and suits(decoded, facts[1], cjson.decode(facts[2])) then
+      if facts[3] == 'awake' or facts[3] == 'waking' then up[#up + 1] = facts[1] end
+      if #all < most then all[#all + 1] = facts[1] end
+    end
+  end
+  return (up[1] or is_there) and up or all
+end
+
+-- pool_of(is_there) -> its agents: those that are awake, or if none is (not even one more), all that suit it
+local function pool_of(is_there)
+  if not is_known then return met_now(is_there) end
+  local awake = key('awake', class_id)
+  if is_there or call('EXISTS', awake) == 1 then return awake end
+  return key('suitable', class_id)
+end
+
+-- note_near(members): some of those that go before it, with their ranks
+local function note_near(members)
+  for i = 1, #members, 2 do
+    if not taken[members[i]] then near[#near + 1] = { id = members[i], rank = tonumber(members[i + 1]) } end
+  end
+end
+
+-- look_elsewhere(lanes, first): what goes before it in the lanes that its agents serve too
+local function look_elsewhere(lanes, first)
+  local suits_more = slots > 0 and suits(cjson.decode(demand), one_more, cjson.decode(profile))
+  local pool, shared = pool_of(suits_more), {}
+  for _, other in ipairs(lanes) do
+    if other ~= class_id and (suits_more and served[other] or share(pool, other)) then
+      shared[other] = true
+      elsewhere = elsewhere + call('ZCOUNT', key('lane', other), '-inf', '(' .. rank)
+      note_near(call('ZRANGE', key('lane', other), '(' .. rank, '-inf', 'BYSCORE', 'REV', 'LIMIT', 0, NEAR, 'WITHSCORES'))
+    end
+  end
+  for _, one in ipairs(first) do
+    if shared[one.class_id] and one.rank < tonumber(rank) then elsewhere = elsewhere - 1 end
+  end
+end
+
+-- nearest_of(all) -> ids with their projects of the last few of those that go before it
+local function nearest_of(all)
+  local found = {}
+  table.sort(all, goes_first)
+  for i = math.max(1, #all - NEAR + 1), #all do
+    found[#found + 1] = all[i].id
+    found[#found + 1] = call('HGET', key('execution', all[i].id), 'project_id') or ''
+  end
+  return found
+end
+
+local taken_up, is_last = {}, '0'
+if id == '' or x.place == 'lane' then
+  local few = call('SCARD', key('backlog')) <= MOST_LANES
+  local lanes = (few or slots > 0) and call('SMEMBERS', key('backlog')) or {}
+  if slots > 0 then taken_up = take_up(lanes) end
+  local place = id ~= '' and call('ZRANK', lane, id)
+  ahead, length = place or call('ZCOUNT', lane, '-inf', rank), call('ZCARD', lane)
+  if place and place > 0 then
+    note_near(call('ZRANGE', lane, math.max(0, place - NEAR), place - 1, 'WITHSCORES'))
+  elseif not place then
+    note_near(call('ZRANGE', lane, rank, '-inf', 'BYSCORE', 'REV', 'LIMIT', 0, NEAR, 'WITHSCORES'))
+  end
+  if few then look_elsewhere(lanes, taken_up) else elsewhere = -1 end
+  for _, one in ipairs(taken_up) do
+    if one.class_id == class_id then
+      length = length - 1
+      if one.rank <= tonumber(rank) then ahead = ahead - 1 end
+    end
+    if affinity ~= '' then
+      local project, used = unpack(call('HMGET', key('execution', one.id), 'project_id', 'affinity_key'))
+      if project == project_id and used == affinity then is_last = '1' end
+    end
+  end
+end
+
+-- --- what else may hold it ------------------------------------------------------------------------------
+
+local permits = { 0, {}, 0, {} }
 if permit ~= '' then
   local given = key('concurrency', project_id .. ' ' .. permit)
-  local line = key('held_back', project_id .. ' ' .. permit)
-  permits = { call('SCARD', given), call('SRANDMEMBER', given, 5), place_in(line) }
+  local line, holders = key('held_back', project_id .. ' ' .. permit), {}
+  for _, holder in ipairs(call('SRANDMEMBER', given, NEAR)) do
+    local status, agent_id = unpack(call('HMGET', key('execution', holder), 'status', 'agent_id'))
+    for _, value in ipairs({ holder, status or '', agent_id or '' }) do holders[#holders + 1] = value end
+  end
+  local first = call('ZRANGE', line, 0, 0)[1]
+  local limit = first and call('HGET', key('execution', first), 'concurrency_limit')
+  permits = { call('SCARD', given), holders, call('ZRANK', line, id) or call('ZCOUNT', line, '-inf', rank),
+    limit and { first, limit } or {} }
 end
 local last = affinity ~= '' and call('GET', key('affinity', project_id .. ' ' .. affinity)) or ''
-local waiting = {}
-for _, backlogged in ipairs(most_waiting > 0 and call('SMEMBERS', key('backlog')) or {}) do
-  waiting[#waiting + 1] = waiting_in(backlogged)
+local budget = {}
+if x.pause_reason and x.budget_owner then
+  local meter, spent, limit = spent_budget(load(x.budget_owner))
+  if meter then budget = { x.budget_owner, meter, spent, limit } end
 end
-return { 'ok', NOW, fields, agents, call('ZCARD', key('agents')), { ahead, call('ZCARD', lane), near }, permits, last,
-  waiting }
+return { 'ok', id, NOW, call('GET', key('swept_at')) or '', fields, agents,
+  { call('ZCARD', key('agents')), is_known and '1' or '0' }, { ahead, length, elsewhere, nearest_of(near) }, permits,
+  last, budget, { #taken_up, is_last } }
