@@ -25,6 +25,13 @@ from mindswarm_exec.ledger.operations import Key, Operation, ScriptCall, Step
 from mindswarm_exec.ledger.scripts import SCRIPT_NAMES, script
 from mindswarm_exec.settings import Settings
 
+#: How a server's refusal begins that passes without anything being changed here, and what it means.
+REFUSALS = {
+    "MISCONF": "it cannot save its data, as when its disk is full",
+    "NOREPLICAS": "it has too few replicas",
+    "BUSY": "a script has been running for seconds",
+}
+
 R = TypeVar("R")
 S = TypeVar("S")
 
@@ -181,4 +188,12 @@ def translated_errors() -> Iterator[None]:
         raise LedgerFull(
             "the ledger is at its memory limit, so new work is refused; running work can still finish. "
             "Wait, shorten MINDSWARM_RETENTION_SECONDS, or give the server more memory."
+        ) from error
+    except exceptions.ResponseError as error:
+        word = str(error).partition(" ")[0]
+        if word not in REFUSALS:
+            raise
+        raise LedgerUnavailable(
+            f"the ledger refuses to write ({word}: {REFUSALS[word]}). The log of the server at MINDSWARM_REDIS_URL "
+            "says more; once it writes again, a submission may be repeated safely with its idempotency_key."
         ) from error
