@@ -187,6 +187,8 @@ def _guard(sweeper: Sweeper, period: float) -> type:
                     sweeper.sweep_if_silent()
                 except LedgerUnavailable as error:
                     log.warning("could not sweep", extra={"action": "sweep", "error": str(error)})
+                except Exception:  # a script failed: whoever sweeps in beat's place must not end of it
+                    log.exception("a sweep failed", extra={"action": "sweep"})
 
     return SweepIfSilent
 

@@ -48,4 +48,6 @@ class SweepsIfSilent:
                         await self._publisher.publish(swept.wakes)
             except LedgerUnavailable as error:
                 log.warning("could not sweep", extra={"action": "sweep", "error": str(error)})
+            except Exception:  # a script failed: whoever sweeps in beat's place must not end of it
+                log.exception("a sweep failed", extra={"action": "sweep"})
             await asyncio.sleep(period)
