@@ -7,17 +7,21 @@ COPY pyproject.toml README.md LICENSE ./
 COPY mindswarm_exec mindswarm_exec
 COPY workers workers
 COPY scheduler scheduler
+# it is this tree that is installed: there is no version to name
+# hadolint ignore=DL3013
 RUN pip install '.[api,client,cli,flower]'
 
 FROM python:3.11-slim
-RUN useradd --system --uid 10001 --home-dir /app --create-home mindswarm
+RUN groupadd --gid 10001 mindswarm && useradd --uid 10001 --gid 10001 --home-dir /app --no-create-home mindswarm
 COPY --from=build /opt/mindswarm /opt/mindswarm
 WORKDIR /app
-# agents of your own are mounted below /app, or go into an image made FROM this one
+# agents of your own are mounted below /app, or go into an image made FROM this one, with what they need: its pip
+# installs beside the engine. `USER root` before, `USER 10001:10001` after
 ENV PATH=/opt/mindswarm/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 MINDSWARM_LOG_FORMAT=json
-USER mindswarm
+# in numbers: Kubernetes can then see that it is not root
+USER 10001:10001
 EXPOSE 8420 5555
 # what can be asked of every process: does it reach its ledger? docker-compose.yml asks more of each
-HEALTHCHECK --interval=10s --timeout=8s --start-period=20s --retries=3 CMD ["mindswarm-exec", "probe"]
+HEALTHCHECK --interval=30s --timeout=15s --start-period=30s --retries=3 CMD ["mindswarm-exec", "probe"]
 ENTRYPOINT ["mindswarm-exec"]
 CMD ["api"]

@@ -83,7 +83,7 @@ def test_the_ledger_keeps_its_data_and_refuses_rather_than_forgets() -> None:
 def test_the_image_is_built_in_stages_and_runs_as_nobody_in_particular() -> None:
     text = DOCKERFILE.read_text()
     assert len(re.findall(r"^FROM ", text, re.MULTILINE)) == 2
-    assert instruction("USER") == "mindswarm"
+    assert instruction("USER") == "10001:10001"
     assert "mindswarm-exec" in instruction("HEALTHCHECK")
     assert instruction("CMD") == '["api"]'
     for source in re.findall(r"^COPY (?!--from)(.+) \S+$", text, re.MULTILINE):

@@ -63,10 +63,18 @@ def test_selectors_find_the_pods_that_they_mean(name: str) -> None:
 def test_every_pod_runs_a_command_that_exists_unprivileged_and_knows_its_ledger(name: str) -> None:
     assert container(name)["args"][0] in ROWS
     assert pod(name)["securityContext"]["runAsNonRoot"] is True
+    assert pod(name)["securityContext"]["runAsUser"] == 10001, "the user of the image"
     assert container(name)["securityContext"]["readOnlyRootFilesystem"] is True
     variables = {one["name"]: one["valueFrom"] for one in container(name)["env"]}
     assert variables["MINDSWARM_REDIS_URL"] == {"secretKeyRef": {"name": "mindswarm", "key": "redis-url"}}
     assert container(name)["envFrom"] == [{"configMapRef": {"name": "mindswarm"}}]
+
+
+@every_deployment
+def test_no_variable_of_a_service_is_taken_for_a_setting(name: str) -> None:
+    """Kubernetes would tell every pod MINDSWARM_API_PORT=tcp://10.0.0.1:8420 of the service `mindswarm-api`."""
+    assert "MINDSWARM_API_PORT" in {f"{name.upper().replace('-', '_')}_PORT" for name in manifests("Service")}
+    assert pod(name)["enableServiceLinks"] is False
 
 
 @every_deployment
@@ -118,6 +126,12 @@ def test_agents_are_scaled_by_a_metric_that_exists_and_counts_what_runs() -> Non
     )
     told = exposition(Readings(queue, {}, soon_due=1, sweep_age_ms=0, events={}))
     assert f"\n{metric} 8\n" in told, "two wait, five have a slot, one is due soon"
+
+
+def test_scaling_leaves_the_agents_alone_while_nobody_can_say_how_much_work_there_is() -> None:
+    scaled = manifests("ScaledObject")["mindswarm-agent"]["spec"]
+    assert "fallback" not in scaled, "a fixed number of agents, whatever runs"
+    assert scaled["triggers"][0]["metadata"]["ignoreNullValues"] == "false"
 
 
 def test_the_scraper_finds_the_api_and_has_a_key() -> None:
