@@ -104,9 +104,10 @@ class HandlerCalls:
             return failed(error.type, error.message, error.measured)
         except InvalidPayload as error:
             return raised(error, OutcomeKind.REFUSED)
-        except BaseException as error:  # noqa: BLE001  whatever a handler raises, sys.exit() too, is its outcome
+        except BaseException as error:
             log.info(
                 "a handler raised",
+                exc_info=error,
                 extra={"action": "perform", "execution_id": running.execution_id, "error_type": type(error).__name__},
             )
             return raised(error)

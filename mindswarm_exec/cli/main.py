@@ -60,9 +60,9 @@ def cli() -> None:
     """Run agents' work on Celery and Redis, and follow every step of it.
 
     \b
-    mindswarm-exec up --agent examples.coder:coder     everything on this machine
-    mindswarm-exec start code.survey '{"path": "."}' --watch
-    mindswarm-exec watch                               what happens, as it happens
+    mindswarm-exec up --agent words:counter     everything on this machine, with the agent in words.py
+    mindswarm-exec start words.count '["to be or not"]' --watch
+    mindswarm-exec watch                        what happens, as it happens
     """
 
 

@@ -209,11 +209,20 @@ def check_port_is_free(host: str, port: int) -> None:
         try:
             probe.bind((host, port))
         except OSError as error:
-            reason = error.strerror or error
             raise InvalidRequest(
-                f"the API cannot listen on {host} port {port}: {reason}. "
+                f"the API cannot listen on {host} port {port}: {error.strerror or error}. {_who_listens(host, port)}"
                 "Choose another with --port or MINDSWARM_API_PORT."
             ) from None
+
+
+def _who_listens(host: str, port: int) -> str:
+    with ExecutionClient(f"http://{_for_url(host)}:{port}") as client:
+        if not _answers(client):
+            return ""
+    return (
+        "An API of MindSwarm Exec runs there already: use that one (`mindswarm-exec agent MODULE:ATTR` in its "
+        "directory gives it one more agent), or end it first. "
+    )
 
 
 def _answers(client: ExecutionClient) -> bool:

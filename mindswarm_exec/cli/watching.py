@@ -21,6 +21,7 @@ from mindswarm_exec.cli import cells, exits
 from mindswarm_exec.cli.event_lines import event_line
 from mindswarm_exec.cli.exits import Exit
 from mindswarm_exec.cli.remote import Remote, read_as, remote
+from mindswarm_exec.cli.sentences import what_became_of
 from mindswarm_exec.cli.tables import failure, json_text
 from mindswarm_exec.models.records import Event, Execution
 
@@ -50,6 +51,8 @@ def watch(
 
 def follow(remote: Remote, execution: Execution) -> Exit:
     """Show an execution until it has ended, and answer the exit that its end leads to."""
+    if execution.waiting_for is not None:  # perhaps for ever: the events alone would not say so
+        remote.screen.note(what_became_of(execution))
     try:
         ended = _follow_as_json(remote, execution) if remote.screen.as_json else _follow_with_bar(remote, execution)
     except KeyboardInterrupt:

@@ -250,9 +250,9 @@ def _result(execution: Execution) -> Any:
     if execution.status is COMPLETED:
         return execution.result
     failure = execution.error
-    detail = (failure.message or failure.kind) if failure else "no reason is recorded"
+    told = (failure.type, failure.message or failure.kind) if failure else ("no reason is recorded",)
     raise ExecutionNotCompleted(
-        f"execution {execution.execution_id} ended as {execution.status.value}: {detail}",
+        f"execution {execution.execution_id} ended as {execution.status.value}: {': '.join(filter(None, told))}",
         execution_id=execution.execution_id,
         status=execution.status.value,
         error=failure.model_dump(mode="json") if failure else None,

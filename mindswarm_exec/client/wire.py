@@ -54,8 +54,8 @@ class Address:
 
     def unavailable(self, cause: str) -> ApiUnavailable:
         return ApiUnavailable(
-            f"the API at {self.url} does not answer: {cause}. Start it with `mindswarm-exec up` (or `mindswarm-exec "
-            "api`), or name the right one in MINDSWARM_API_URL.",
+            f"the API at {self.url} does not answer: {cause.rstrip('.')}. Start it with `mindswarm-exec up` (or "
+            "`mindswarm-exec api`), or name the right one in MINDSWARM_API_URL.",
             url=self.url,
         )
 

@@ -312,9 +312,9 @@ def _notice(listener: Any, channel: str, seconds: float) -> Mapping[str, str] | 
 
 def _not_completed(execution_id: str, status: Status, fields: Mapping[str, str]) -> ExecutionNotCompleted:
     error = json.loads(fields.get("error") or "{}")
-    detail = error.get("message") or error.get("kind") or "no reason is recorded"
+    told = (error.get("type"), error.get("message") or error.get("kind") or "no reason is recorded")
     return ExecutionNotCompleted(
-        f"execution {execution_id} ended as {status.value}: {detail}",
+        f"execution {execution_id} ended as {status.value}: {': '.join(filter(None, told))}",
         execution_id=execution_id,
         status=status.value,
         error=error,

@@ -55,6 +55,12 @@ def test_an_execution_that_fails_is_exit_code_1_and_says_why(run: Run) -> None:
     assert "\x1b" not in said.out
 
 
+def test_a_watch_says_at_once_why_it_waits(run: Run) -> None:
+    said = run("start", "sample.great", "--watch", "--queue-timeout", "1")
+    assert said.code == 1
+    assert "no registered agent implements it (did you mean 'sample.greet'?)" in said.err
+
+
 def test_the_same_idempotency_key_is_the_same_execution(run: Run) -> None:
     first, second = (run("start", "sample.hold", "--idempotency-key", "once", "--json").document for _ in range(2))
     assert first["execution_id"] == second["execution_id"]

@@ -70,6 +70,13 @@ def test_a_child_that_dies_is_started_again_and_all_end_together(up: Up, tmp_pat
     assert not [pid for pid in pids if is_running(pid)]
 
 
+def test_a_second_one_on_the_port_says_that_the_first_is_there(up: Up, tmp_path: Path) -> None:
+    port = up.news("ready")["api_url"].rpartition(":")[2]
+    said = command("up", "--port", port, "--data-dir", str(tmp_path / "second"))
+    assert said.code == 2
+    assert "An API of MindSwarm Exec runs there already: use that one" in said.err
+
+
 def test_what_runs_survives_a_restart_of_everything(up: Up, tmp_path: Path) -> None:
     url = up.news("ready")["api_url"]
     started = command("start", "later.type", "--json", MINDSWARM_API_URL=url).document

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from mindswarm_exec import Agent, ExecutionContext
 from mindswarm_exec.errors import ExecutionNotCompleted, InvalidRequest
+from mindswarm_exec.logs import ConsoleLines
 from mindswarm_exec.models.records import Execution
 from mindswarm_exec.testing import run
 from tests.testing_kit import agents_under_test as agents
@@ -71,6 +72,16 @@ def test_what_a_handler_raises_is_kept_with_its_traceback() -> None:
     with pytest.raises(ExecutionNotCompleted, match="Shaky: it broke") as caught:
         seen.result  # noqa: B018
     assert caught.value.__cause__ is seen.exception
+
+
+def test_the_log_has_the_lines_that_led_to_what_a_handler_raised(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO", logger="workers.calling"):
+        run(agents.fail)
+    [record] = [record for record in caplog.records if record.getMessage() == "a handler raised"]
+    told = ConsoleLines({}).format(record)
+    assert "agents_under_test.py" in told
+    assert told.endswith("Shaky")
+    assert "Shaky: it broke" not in told, "the message may quote data"
 
 
 def test_a_retry_policy_is_heeded() -> None:
