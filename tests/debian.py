@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import os
 import shutil
+from pathlib import Path
 
 import pytest
 
 #: The package of each program.
-PACKAGES = {"promtool": "prometheus", "rabbitmq-server": "rabbitmq-server", "redis-server": "redis-server"}
+PACKAGES = {
+    "promtool": "prometheus",
+    "rabbitmq-server": "rabbitmq-server",
+    "redis-server": "redis-server",
+    "postgres": "postgresql",
+}
 #: Set by .ci/run: every program has to be there.
 DEMANDED = os.environ.get("MINDSWARM_CI_SERVERS") == "1"
 
@@ -19,7 +25,10 @@ def program(name: str) -> str | None:
     Raises:
         AssertionError: it is missing and MINDSWARM_CI_SERVERS=1 demands it.
     """
-    found = shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
+    # Debian keeps each version of PostgreSQL in a directory of its own
+    apart = sorted(map(str, Path("/usr/lib/postgresql").glob("*/bin")), reverse=True)
+    places = [os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin", *apart]
+    found = shutil.which(name, path=":".join(places))
     assert found or not DEMANDED, f"{name} is missing: apt-get install {PACKAGES[name]}"
     return found
 

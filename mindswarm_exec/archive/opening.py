@@ -25,7 +25,8 @@ def open_archive(settings: Settings) -> Archive | None:
     """The archive, not connected yet; None if there is none.
 
     Raises:
-        InvalidRequest: one is asked for, and SQLAlchemy is not installed or the URL is none of a database that fits.
+        InvalidRequest: one is asked for, and SQLAlchemy or the driver is not installed, or the URL is none of a
+            database that fits.
     """
     url = archive_url(settings)
     if url is None:

@@ -1,56 +1,50 @@
-"""One table of ended executions, in SQLite or PostgreSQL: written by the archiver, read where the ledger has nothing.
-
-A row holds the whole record as the ledger had it, and beside it what listings filter by. Writing is an upsert by
-execution id, so that the same copy may be made any number of times.
-"""
+"""Ended executions in SQLite or PostgreSQL: written by the archiver, read where the ledger has nothing."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
-from sqlalchemy import BigInteger, Column, Engine, Index, MetaData, String, Table, Text, create_engine, select, tuple_
-from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+from pydantic_core import from_json
+from sqlalchemy import Column, Connection, Select, and_, delete, insert, select, tuple_, union_all
+from sqlalchemy.exc import DataError, IntegrityError, ProgrammingError, SQLAlchemyError
 
-from mindswarm_exec.errors import InvalidRequest, LedgerUnavailable
-
-Record = dict[str, str]
-
-_COLUMNS = ("status", "project_id", "task_type", "agent_id", "task_id", "parent_id")
-_metadata = MetaData()
-_executions = Table(
-    "mindswarm_executions",
-    _metadata,
-    Column("namespace", String(64), primary_key=True),
-    Column("execution_id", String(36), primary_key=True),
-    Column("ended_at_ms", BigInteger, nullable=False),
-    Column("status", String(16), nullable=False),
-    Column("project_id", String(128), nullable=False),
-    Column("task_type", String(128), nullable=False),
-    Column("agent_id", String(64)),
-    Column("task_id", String(128)),
-    Column("parent_id", String(36)),
-    #: the tags between spaces, which no tag holds
-    Column("tags", Text, nullable=False),
-    #: every field of the ledger's record, as JSON
-    Column("record", Text, nullable=False),
+from mindswarm_exec.archive.connecting import Patience, engine_of, writing
+from mindswarm_exec.archive.schema import (
+    SHARED,
+    TABLES,
+    Record,
+    bring_up_to_date,
+    ended,
+    is_up_to_date,
+    row_of,
+    tag_rows_of,
+    tags,
 )
-Index("mindswarm_executions_by_end", _executions.c.namespace, _executions.c.ended_at_ms, _executions.c.execution_id)
-_UPSERTS: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+from mindswarm_exec.errors import ArchiveUnavailable
+from mindswarm_exec.lifecycle import TERMINAL
+
+T = TypeVar("T")
+
+#: A position in the order of listings: the instant of the end, then the id.
+Order = tuple[int, str]
+
+#: A reader waits this long for the database, a writer longer: nobody waits for it.
+READ_SECONDS, WRITE_SECONDS = 4.0, 30.0
 
 
 @dataclass(frozen=True, slots=True)
 class ArchivedExecution:
-    """A record with its place in listings: the instant of its end, then its id."""
+    """A record with its place in listings."""
 
     execution_id: str
     ended_at_ms: int
     record: Record
+
+    @property
+    def order(self) -> Order:
+        return self.ended_at_ms, self.execution_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,91 +58,165 @@ class Wanted:
     tag: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """A part of a listing, newest first: behind `after`, not behind `down_to`; None is open."""
+
+    most: int
+    after: Order | None = None
+    down_to: Order | None = None
+
+
 class Archive:
-    """Safe between threads; its calls block."""
+    """Safe between threads; its calls block, none for long.
+
+    Raises, from every call that asks the database:
+        ArchiveUnavailable: it does not answer.
+        InvalidRequest: its tables were made by a later version of this program.
+    """
 
     def __init__(self, url: str, namespace: str) -> None:
-        self._engine = _engine_of(url)
+        self._engine = engine_of(url, READ_SECONDS)
         self._namespace = namespace
+        self._reading, self._writing = Patience(READ_SECONDS), Patience(WRITE_SECONDS)
         self._is_made = False
 
     def close(self) -> None:
         """Let go of all connections."""
         self._engine.dispose()
 
-    def put(self, executions: Sequence[ArchivedExecution]) -> None:
-        """Write the records, in place of earlier copies of the same executions; all of them or none.
+    def put(self, executions: Sequence[ArchivedExecution]) -> list[str]:
+        """Write the records; the ids of those that the database cannot hold.
 
-        Raises:
-            LedgerUnavailable: the archive does not answer.
+        Earlier copies of the same executions are replaced, later ones left: two archivers may write at once, and one
+        that stood still for long undoes nothing.
         """
-        if not executions:
-            return
-        insert = _UPSERTS[self._engine.dialect.name](_executions)
-        others = {column.name: column for column in insert.excluded if not column.primary_key}
-        upsert = insert.on_conflict_do_update(index_elements=["namespace", "execution_id"], set_=others)
-        with self._connected() as engine, engine.begin() as connection:
-            connection.execute(upsert, [self._row(each) for each in executions])
+        try:
+            self._write(executions)
+        except (DataError, IntegrityError, ProgrammingError):
+            if len(executions) == 1:
+                return [executions[0].execution_id]
+            return [refused for one in executions for refused in self.put([one])]
+        return []
 
     def get(self, execution_id: str) -> Record | None:
-        """The record of one execution, or None. Raises as `put`."""
-        rows = _executions.c
-        query = select(rows.record).where(rows.namespace == self._namespace, rows.execution_id == execution_id)
-        with self._connected() as engine, engine.connect() as connection:
-            found = connection.execute(query).scalar_one_or_none()
-        return None if found is None else dict(json.loads(found))
+        """The record of one execution, or None."""
+        return self.get_many([execution_id]).get(execution_id)
 
-    def newest(self, wanted: Wanted, after: tuple[int, str] | None, most: int) -> list[ArchivedExecution]:
-        """At most `most` that match and come behind `after`, newest first. Raises as `put`."""
-        rows = _executions.c
-        query = select(rows.execution_id, rows.ended_at_ms, rows.record).where(rows.namespace == self._namespace)
-        query = query.where(rows.status.in_(wanted.statuses), *(rows[name] == v for name, v in wanted.equal.items()))
-        if after is not None:
-            query = query.where(tuple_(rows.ended_at_ms, rows.execution_id) < after)
+    def get_many(self, execution_ids: Sequence[str]) -> dict[str, Record]:
+        """The records of those that are here, by id."""
+        rows = ended.c
+        query = select(rows.execution_id, rows.record).where(self._is_one_of(ended, execution_ids))
+        return {found[0]: from_json(found[1]) for found in self._read(lambda on: on.execute(query).all())}
+
+    def newest(self, wanted: Wanted, stretch: Stretch) -> list[ArchivedExecution]:
+        """What matches, newest first."""
+        rows = ended.c
+        query = self._listing(wanted, stretch, [rows.execution_id, rows.ended_at_ms, rows.record])
+        found = self._read(lambda on: on.execute(query).all())
+        return [ArchivedExecution(row[0], row[1], from_json(row[2])) for row in found]
+
+    def newest_places(self, wanted: Wanted, stretch: Stretch) -> list[Order]:
+        """The places of what matches, newest first."""
+        query = self._listing(wanted, stretch, [ended.c.ended_at_ms, ended.c.execution_id])
+        return [(row[0], row[1]) for row in self._read(lambda on: on.execute(query).all())]
+
+    # --- steps -------------------------------------------------------------------------------------------
+
+    def _listing(self, wanted: Wanted, stretch: Stretch, columns: list[Column[Any]]) -> Select[Any]:
+        """One walk along an index; where some statuses are wanted and others not, one for each, put together."""
+        if len(set(wanted.statuses)) == len(TERMINAL):
+            return self._walk(wanted, None, stretch, columns)
+        walks = [self._walk(wanted, each, stretch, columns) for each in wanted.statuses]
+        if len(walks) == 1:
+            return walks[0]
+        parts = union_all(*(select(walk.subquery()) for walk in walks)).subquery()
+        at, execution_id = parts.c.ended_at_ms, parts.c.execution_id
+        return select(parts).order_by(at.desc(), execution_id.desc()).limit(stretch.most)
+
+    def _walk(self, wanted: Wanted, status: str | None, stretch: Stretch, columns: list[Column[Any]]) -> Select[Any]:
+        has_tag = and_(tags.c.namespace == ended.c.namespace, tags.c.execution_id == ended.c.execution_id)
+        has_tag = and_(has_tag, tags.c.tag == wanted.tag)
+        # a tag may be on many; a task or parent has few executions
+        by_tag = wanted.tag is not None and wanted.equal.keys() <= set(SHARED)
+        walked = (tags if by_tag else ended).c
+        query = select(*columns).where(walked.namespace == self._namespace)
+        if by_tag:
+            query = query.join_from(tags, ended, has_tag)
+        elif wanted.tag is not None:
+            query = query.where(select(tags.c.tag).where(has_tag).exists())
+        if status is not None:
+            query = query.where(walked.status == status)
+        query = query.where(*(walked[name] == value for name, value in wanted.equal.items()))
+        place = tuple_(walked.ended_at_ms, walked.execution_id)
+        if stretch.after is not None:
+            query = query.where(place < stretch.after)
+        if stretch.down_to is not None:
+            query = query.where(place >= stretch.down_to)
         if wanted.since_ms is not None:
-            query = query.where(rows.ended_at_ms >= wanted.since_ms)
+            query = query.where(walked.ended_at_ms >= wanted.since_ms)
         if wanted.until_ms is not None:
-            query = query.where(rows.ended_at_ms <= wanted.until_ms)
-        if wanted.tag is not None:
-            query = query.where(rows.tags.contains(f" {wanted.tag} ", autoescape=True))
-        query = query.order_by(rows.ended_at_ms.desc(), rows.execution_id.desc()).limit(most)
-        with self._connected() as engine, engine.connect() as connection:
-            return [ArchivedExecution(row[0], row[1], dict(json.loads(row[2]))) for row in connection.execute(query)]
+            query = query.where(walked.ended_at_ms <= wanted.until_ms)
+        return query.order_by(walked.ended_at_ms.desc(), walked.execution_id.desc()).limit(stretch.most)
 
-    def _row(self, one: ArchivedExecution) -> dict[str, str | int | None]:
-        tags = json.loads(one.record.get("options") or "{}").get("tags", ())
-        return {
-            "namespace": self._namespace,
-            "execution_id": one.execution_id,
-            "ended_at_ms": one.ended_at_ms,
-            **{name: one.record.get(name) for name in _COLUMNS},
-            "tags": f" {' '.join(tags)} ",
-            "record": json.dumps(one.record),
-        }
+    def _write(self, executions: Sequence[ArchivedExecution]) -> None:
+        """Write the records that are newer than what is here, in one transaction."""
+        ids = [one.execution_id for one in executions]
 
-    @contextmanager
-    def _connected(self) -> Iterator[Engine]:
-        """The engine, with the table there."""
+        def write(connection: Connection) -> None:
+            seqs = select(ended.c.execution_id, ended.c.seq).where(self._is_one_of(ended, ids))
+            here = {row[0]: row[1] for row in connection.execute(seqs)}
+            newer = [one for one in executions if here.get(one.execution_id, -1) <= int(one.record["seq"])]
+            if not newer:
+                return
+            for table in TABLES:
+                connection.execute(delete(table).where(self._is_one_of(table, [one.execution_id for one in newer])))
+            facts = [(self._namespace, one.execution_id, one.ended_at_ms, one.record) for one in newer]
+            connection.execute(insert(ended), [row_of(*each) for each in facts])
+            if tagged := [row for each in facts for row in tag_rows_of(*each)]:
+                connection.execute(insert(tags), tagged)
+
+        if ids:
+            self._writing.wait_for(lambda: self._told(lambda: self._written(write)))
+
+    def _is_one_of(self, table: Any, execution_ids: Sequence[str]) -> Any:
+        return and_(table.c.namespace == self._namespace, table.c.execution_id.in_(execution_ids))
+
+    def _read(self, ask: Callable[[Connection], T]) -> T:
+        def read() -> T:
+            self._make()
+            with self._engine.connect() as connection:
+                return ask(connection)
+
+        return self._reading.wait_for(lambda: self._told(read))
+
+    def _written(self, write: Callable[[Connection], None]) -> None:
+        self._make()
+        with writing(self._engine) as connection:
+            write(connection)
+
+    def _make(self) -> None:
+        """Have the tables there, as this version knows them."""
+        if self._is_made:
+            return
+        with self._engine.connect() as connection:
+            is_made = is_up_to_date(connection)
+        if not is_made:
+            with writing(self._engine) as connection:
+                bring_up_to_date(connection)
+        self._is_made = True
+
+    def _told(self, work: Callable[[], T]) -> T:
+        """What `work` returns; what its caller cannot help becomes an error that callers of the engine know."""
         try:
-            if not self._is_made:
-                _metadata.create_all(self._engine)
-                self._is_made = True
-            yield self._engine
+            return work()
+        except (DataError, IntegrityError, ProgrammingError):
+            raise
         except SQLAlchemyError as error:
-            raise LedgerUnavailable(
-                f"the archive does not answer ({type(error).__name__}). Check MINDSWARM_ARCHIVE_URL; what has ended "
-                "stays in the ledger until it does."
-            ) from error
+            raise ArchiveUnavailable.because(_reason(error)) from error
 
 
-def _engine_of(url: str) -> Engine:
-    try:
-        name = make_url(url).get_backend_name()
-        if name not in _UPSERTS:
-            raise InvalidRequest(
-                f"the archive cannot be kept in {name}: MINDSWARM_ARCHIVE_URL takes sqlite or postgresql."
-            )
-        options = {"connect_args": {"timeout": 30}} if name == "sqlite" else {}
-        return create_engine(url, pool_pre_ping=True, **options)
-    except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
-        raise InvalidRequest(f"MINDSWARM_ARCHIVE_URL cannot be used: {type(error).__name__}: {error}.") from None
+def _reason(error: SQLAlchemyError) -> str:
+    """What the database said, in a line; no statement, and nothing of a record."""
+    said = str(getattr(error, "orig", None) or "").strip().partition("\n")[0]
+    return said[:200] or type(error).__name__

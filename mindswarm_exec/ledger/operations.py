@@ -13,6 +13,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from mindswarm_exec.identifiers import new_nonce
 from mindswarm_exec.ledger import answers
 from mindswarm_exec.ledger.answers import Controlled, Followed, InputTaken, Resumed, Started
+from mindswarm_exec.ledger.listings import Picked, Place, Stretch, read_picked, read_unarchived
 from mindswarm_exec.ledger.looks import Look, read_look
 from mindswarm_exec.ledger.replies import (
     Absent,
@@ -169,6 +170,22 @@ def look_for(
     """
     args = ("", class_id, demand, project_id, concurrency_key, affinity_key, head_start_ms, most_agents, *one_more)
     return _script("look", read_look, *args)
+
+
+# --- listings --------------------------------------------------------------------------------------------
+
+
+def pick(stretch: Stretch, equal: Mapping[str, str], text: str, *, most_seen: int, most: int) -> Operation[Picked]:
+    """Name at most `most` that have these fields, and `text` in their options; look at no more than `most_seen`."""
+    statuses = " ".join(stretch.statuses)
+    return _script(
+        "pick", read_picked, statuses, stretch.first, *stretch.bounds, most_seen, most, text, *_flat(equal)
+    )
+
+
+def unarchived(retention_ms: int, most: int) -> Operation[tuple[Place, ...]]:
+    """Some of what ended before the retention and is not in the archive as it is now, the oldest of each status."""
+    return _script("unarchived", read_unarchived, retention_ms, most, *sorted(TERMINAL))
 
 
 # --- attempts: the agent's side --------------------------------------------------------------------------

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from mindswarm_exec.ledger.listings import Place
 from mindswarm_exec.ledger.operations import Key, Operation
 from mindswarm_exec.lifecycle import Status
 
@@ -35,30 +36,8 @@ def fields(execution_id: str, names: Sequence[str]) -> Operation[Record]:
     return Operation((step,), read)
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    """A position in the listing by status: newest first, by the instant the status was taken, then by id."""
-
-    at_ms: int
-    execution_id: str
-    status: Status
-
-    @property
-    def order(self) -> tuple[int, str]:
-        return self.at_ms, self.execution_id
-
-
-def newest(status: Status, before_ms: int | None, since_ms: int | None, most: int) -> Operation[list[Place]]:
-    """Executions in `status` that took it at or before `before_ms` and not before `since_ms`."""
-    high = "+inf" if before_ms is None else before_ms
-    low = "-inf" if since_ms is None else since_ms
-    key = Key("status", status)
-    step = ("ZRANGE", key, high, low, "BYSCORE", "REV", "LIMIT", 0, most, "WITHSCORES")
-    return Operation((step,), lambda replies: _places(status, replies[0]))
-
-
 def oldest(status: Status, since_ms: int | None, until_ms: int | None, most: int) -> Operation[list[Place]]:
-    """As `newest`, from the other end: the longest in `status` first, then by id."""
+    """Executions in `status` that took it between two instants, the longest in it first, then by id."""
     low = "-inf" if since_ms is None else since_ms
     high = "+inf" if until_ms is None else until_ms
     step = ("ZRANGE", Key("status", status), low, high, "BYSCORE", "LIMIT", 0, most, "WITHSCORES")

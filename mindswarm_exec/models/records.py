@@ -232,6 +232,9 @@ class HistoryEntry(WireModel):
     data: dict[str, JsonValue] = Field(default_factory=dict)
 
 
+MISSING = "why what was archived is not in this listing, though it may match; null: nothing is left out"
+
+
 class ExecutionHistory(WireModel):
     """With an `execution_id`: its moves, oldest first. With filters: executions, newest first."""
 
@@ -239,11 +242,13 @@ class ExecutionHistory(WireModel):
     entries: tuple[HistoryEntry, ...] = ()
     executions: tuple[Execution, ...] = ()
     next_cursor: str | None = None
+    missing: str | None = Field(None, description=MISSING)
 
 
 class ExecutionPage(WireModel):
     executions: tuple[Execution, ...]
     next_cursor: str | None = None
+    missing: str | None = Field(None, description=MISSING)
 
 
 class BulkOutcome(WireModel):

@@ -3,27 +3,33 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from mindswarm_exec.ledger import reads
 from mindswarm_exec.ledger.faces import AsyncLedger
+from mindswarm_exec.ledger.listings import Order
 from mindswarm_exec.ledger.reads import Record
 from mindswarm_exec.lifecycle import TERMINAL
-from mindswarm_exec.models.records import Execution
 from mindswarm_exec.service.records import execution_record
 
 if TYPE_CHECKING:
-    from mindswarm_exec.archive.store import Archive
-    from mindswarm_exec.service.listing import Filter, Order
+    from mindswarm_exec.archive.store import Archive, Wanted
+    from mindswarm_exec.service.listing import Filter, Found
 
-Found = list[tuple["Order", Execution]]
+T = TypeVar("T")
+
+#: Places read at once, where all that match are wanted.
+CHUNK = 1000
 
 
 class OlderRecords(Protocol):
-    """What the ledger has no more."""
+    """What the ledger has no more. Every call raises ArchiveUnavailable where it cannot be told."""
 
     async def get(self, execution_id: str) -> Record | None: ...
-    async def page(self, wanted: Filter, limit: int, after: Order | None) -> Found: ...
+    async def get_many(self, execution_ids: Sequence[str]) -> dict[str, Record]: ...
+    async def page(self, wanted: Filter, limit: int, after: Order | None, down_to: Order | None) -> list[Found]: ...
+    async def every(self, wanted: Filter) -> list[str]: ...
 
 
 class ArchivedRecords:
@@ -35,23 +41,55 @@ class ArchivedRecords:
         self._ledger = ledger
 
     async def get(self, execution_id: str) -> Record | None:
-        """The record of an ended execution, or None. Raises LedgerUnavailable."""
-        return await asyncio.to_thread(self._archive.get, execution_id)
+        """The record of an ended execution, or None."""
+        return (await self.get_many([execution_id])).get(execution_id)
 
-    async def page(self, wanted: Filter, limit: int, after: Order | None) -> Found:
-        """Up to `limit` that match and come behind `after`, newest first; fewer only at the end."""
-        from mindswarm_exec.archive.store import Wanted  # needs SQLAlchemy, which is there if there is an archive
+    async def get_many(self, execution_ids: Sequence[str]) -> dict[str, Record]:
+        """The records of those that were archived, by id."""
+        return await asyncio.to_thread(self._archive.get_many, execution_ids)
 
-        statuses = [status for status in wanted.statuses if status in TERMINAL]
-        asked = Wanted(statuses, wanted.equal, wanted.since_ms, wanted.until_ms, wanted.tag)
-        found: Found = []
-        while statuses and len(found) < limit:
-            rows = await asyncio.to_thread(self._archive.newest, asked, after, limit)
-            present = await self._ledger.run_many([reads.fields(row.execution_id, ("status",)) for row in rows])
-            for row, here in zip(rows, present, strict=True):
-                after = row.ended_at_ms, row.execution_id
-                if not here:
+    async def page(self, wanted: Filter, limit: int, after: Order | None, down_to: Order | None) -> list[Found]:
+        """Up to `limit` that match and come behind `after` but not behind `down_to`, newest first."""
+        from mindswarm_exec.archive.store import Stretch  # needs SQLAlchemy, which is there if there is an archive
+
+        asked = _asked(wanted)
+        found: list[Found] = []
+        while asked.statuses and len(found) < limit:
+            rows = await asyncio.to_thread(self._archive.newest, asked, Stretch(limit, after, down_to))
+            absent = await self._absent([row.execution_id for row in rows])
+            for row in rows:
+                after = row.order
+                if row.execution_id in absent:
                     found.append((after, execution_record(row.execution_id, row.record)))
             if len(rows) < limit:
                 break
         return found[:limit]
+
+    async def every(self, wanted: Filter) -> list[str]:
+        """The ids of all that match, the longest ended first."""
+        from mindswarm_exec.archive.store import Stretch
+
+        asked = _asked(wanted)
+        found: list[str] = []
+        places: list[Order] = []
+        while asked.statuses:
+            after = places[-1] if places else None
+            places = await asyncio.to_thread(self._archive.newest_places, asked, Stretch(CHUNK, after))
+            ids = [execution_id for _, execution_id in places]
+            absent = await self._absent(ids)
+            found += [each for each in ids if each in absent]
+            if len(places) < CHUNK:
+                break
+        return found[::-1]
+
+    async def _absent(self, execution_ids: Sequence[str]) -> set[str]:
+        """Those that the ledger does not have."""
+        here = await self._ledger.run_many([reads.fields(each, ("status",)) for each in execution_ids])
+        return {each for each, fields in zip(execution_ids, here, strict=True) if not fields}
+
+
+def _asked(wanted: Filter) -> Wanted:
+    from mindswarm_exec.archive.store import Wanted
+
+    statuses = [status for status in wanted.statuses if status in TERMINAL]
+    return Wanted(statuses, wanted.equal, wanted.since_ms, wanted.until_ms, wanted.tag)

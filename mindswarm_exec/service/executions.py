@@ -222,7 +222,8 @@ class ExecutionService(ExecutionControl):
         """Executions that match, newest first by the instant they took their present status."""
         statuses = checked_statuses(status, tuple(Status))
         wanted = listing.Filter(statuses, agent_id, task_type, task_id, project_id, since, until, tag, parent_id)
-        return await listing.page(self._ledger, wanted, limit, cursor, self._older)
+        page = await listing.page(self._ledger, wanted, limit, cursor, self._older)
+        return ExecutionPage(executions=page.executions, next_cursor=page.next_cursor, missing=page.missing)
 
     async def explain(self, execution_id: str, opens: Opens = every_project) -> Explanation:
         """Why it waits, told as one of a closed list of causes; or why it runs where it does. True at `as_of`.
@@ -279,7 +280,7 @@ class ExecutionService(ExecutionControl):
         statuses = checked_statuses(status, sorted(TERMINAL))
         wanted = listing.Filter(statuses, agent_id, task_type, task_id, project_id, since, until, tag, parent_id)
         page = await listing.page(self._ledger, wanted, limit, cursor, self._older)
-        return ExecutionHistory(executions=page.executions, next_cursor=page.next_cursor)
+        return ExecutionHistory(executions=page.executions, next_cursor=page.next_cursor, missing=page.missing)
 
     async def get_queue_status(self, project_id: str | None = None) -> QueueStatus:
         """What waits, by state, priority and class; the slots; the agents."""

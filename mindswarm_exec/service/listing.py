@@ -2,28 +2,39 @@
 
 from __future__ import annotations
 
-import heapq
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Literal
 
-from mindswarm_exec.errors import InvalidRequest
-from mindswarm_exec.ledger import reads
+from mindswarm_exec.errors import ArchiveUnavailable, InvalidRequest
+from mindswarm_exec.ledger import operations, reads
 from mindswarm_exec.ledger.faces import AsyncLedger
+from mindswarm_exec.ledger.listings import Order, Picked, Stretch
 from mindswarm_exec.ledger.operations import Operation
-from mindswarm_exec.ledger.reads import Place, Record
-from mindswarm_exec.lifecycle import Status
-from mindswarm_exec.models.records import Execution, ExecutionPage
+from mindswarm_exec.ledger.reads import Record
+from mindswarm_exec.lifecycle import TERMINAL, Status
+from mindswarm_exec.models.records import Execution
 from mindswarm_exec.service.archived import OlderRecords
 from mindswarm_exec.service.records import execution_record
 
-#: Executions read for one page; a page of a rare filter may then be short, with a cursor to go on from.
-MOST_READ = 5000
-CHUNK = 200
+#: Executions that one script looks at, some milliseconds of the server's time; and scripts run for one page. A page
+#: of a rare filter may then be short, with a cursor to go on from.
+MOST_SEEN = 1000
+MOST_ROUNDS = 3
 
 Statuses = Status | str | Sequence[Status | str] | None
-Order = tuple[int, str]
+Found = tuple[Order, Execution]
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Executions, newest first; where to go on, None: there are no more; and what is missing from it, and why."""
+
+    executions: tuple[Execution, ...]
+    next_cursor: str | None
+    missing: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,58 +103,64 @@ def checked_statuses(given: Statuses, otherwise: Sequence[Status]) -> tuple[Stat
 
 async def page(
     ledger: AsyncLedger, wanted: Filter, limit: int, cursor: str | None, older: OlderRecords | None = None
-) -> ExecutionPage:
+) -> Page:
     """Up to `limit` executions that match, newest first, from `cursor` on; of the ledger and of what is `older`.
 
     Order is by the instant at which the present status was taken. The cursor is a position in that order, so
     an execution that changes its status between two pages may be listed twice or not at all.
+
+    Raises:
+        ArchiveUnavailable: what is older does not answer, and the ledger has nothing more. What it has is told.
     """
     after = _position(cursor)
     found, reached = await _in_ledger(ledger, wanted, limit, after)
-    if older is None:
+    if older is None or not set(wanted.statuses) & TERMINAL:
         return _page(found, reached)
-    # asked for after the ledger: what has moved from the one to the other meanwhile is found, perhaps twice
-    archived = await older.page(wanted, limit, after)
-    edges = [edge for edge in (reached, archived[-1][0] if len(archived) == limit else None) if edge is not None]
-    both = sorted(
-        {one.execution_id: (order, one) for order, one in [*archived, *found]}.values(), reverse=True, key=_order
-    )
-    known = [each for each in both if not edges or each[0] >= max(edges)]
-    if len(known) > limit:
-        return _page(known[:limit], known[limit - 1][0])
-    return _page(known, max(edges) if edges else None)
+    try:
+        # asked for after the ledger: what has moved from the one to the other meanwhile is found, perhaps twice
+        archived = await older.page(wanted, limit, after, reached)
+    except ArchiveUnavailable as error:
+        if reached is None and not found:
+            raise
+        return _page(found, reached or found[-1][0], missing=str(error))
+    both = sorted({one.execution_id: (order, one) for order, one in [*archived, *found]}.values(), key=_order)
+    both.reverse()
+    if len(both) > limit:
+        return _page(both[:limit], both[limit - 1][0])
+    # a full page of the archive may go on where it ends; the ledger is known down to `reached`
+    return _page(both, archived[-1][0] if len(archived) == limit else reached)
 
 
-def _order(found: tuple[Order, Execution]) -> Order:
+def _order(found: Found) -> Order:
     return found[0]
 
 
-def _page(found: Sequence[tuple[Order, Execution]], reached: Order | None) -> ExecutionPage:
-    executions = tuple(one for _, one in found)
-    return ExecutionPage(executions=executions, next_cursor=_cursor(reached) if reached else None)
+def _page(found: Sequence[Found], reached: Order | None, missing: str | None = None) -> Page:
+    return Page(tuple(one for _, one in found), _cursor(reached) if reached else None, missing)
 
 
 async def _in_ledger(
     ledger: AsyncLedger, wanted: Filter, limit: int, after: Order | None
-) -> tuple[list[tuple[Order, Execution]], Order | None]:
+) -> tuple[list[Found], Order | None]:
     """Up to `limit` that match, and how far was looked for them; None: to the end."""
-    found: list[tuple[Order, Execution]] = []
-    for _ in range(MOST_READ // CHUNK):
-        places = await _newest(ledger, wanted, after)
-        if not places:
-            return found, None
-        records = await ledger.run_many([reads.execution(place.execution_id) for place in places])
-        for place, fields in zip(places, records, strict=True):
+    found: list[Found] = []
+    for _ in range(MOST_ROUNDS):
+        picked = await ledger.run(_pick(wanted, "newest", after, limit - len(found)))
+        records = await ledger.run_many([reads.execution(place.execution_id) for place in picked.places])
+        for place, fields in zip(picked.places, records, strict=True):
             after = place.order
             if fields and fields.get("status") == place.status and wanted.admits(fields):
                 found.append((after, execution_record(place.execution_id, fields)))
                 if len(found) == limit:
                     return found, after
+        after = picked.reached
+        if after is None:
+            break
     return found, after
 
 
 async def every(ledger: AsyncLedger, wanted: Filter) -> list[str]:
-    """The ids of all executions that match and exist at the call, the longest in their status first.
+    """The ids of all executions in the ledger that match and exist at the call, the longest in their status first.
 
     One that changes its status meanwhile goes to the end of the order, where the walk is still to come by: none
     is missed that matches all along.
@@ -152,65 +169,25 @@ async def every(ledger: AsyncLedger, wanted: Filter) -> list[str]:
     names = ["status", "created_at_ms", *wanted.names]
     found: dict[str, None] = {}
     after: Order | None = None
-    while places := await _oldest(ledger, wanted, after):
-        records = await ledger.run_many([reads.fields(place.execution_id, names) for place in places])
-        for place, fields in zip(places, records, strict=True):
-            after = place.order
+    while True:
+        picked = await ledger.run(_pick(wanted, "oldest", after))
+        records = await ledger.run_many([reads.fields(place.execution_id, names) for place in picked.places])
+        for place, fields in zip(picked.places, records, strict=True):
             is_present = fields.get("status") == place.status and int(fields["created_at_ms"]) <= now_ms
             if is_present and wanted.admits(fields):
                 found[place.execution_id] = None
-    return list(found)
+        after = picked.reached
+        if after is None:
+            return list(found)
 
 
-async def _newest(ledger: AsyncLedger, wanted: Filter, after: Order | None) -> list[Place]:
-    """The next places behind `after`, over all wanted statuses, newest first."""
-    since_ms, until_ms = _ms(wanted.since), _ms(wanted.until)
-    before_ms = until_ms if after is None else min(after[0], after[0] if until_ms is None else until_ms)
-    return await _next(
-        ledger,
-        lambda most: [reads.newest(status, before_ms, since_ms, most) for status in wanted.statuses],
-        lambda order: after is None or order < after,
-        is_reversed=True,
-    )
-
-
-async def _oldest(ledger: AsyncLedger, wanted: Filter, after: Order | None) -> list[Place]:
-    """The next places behind `after`, over all wanted statuses, oldest first."""
-    since_ms, until_ms = _ms(wanted.since), _ms(wanted.until)
-    from_ms = since_ms if after is None else max(after[0], since_ms or 0)
-    return await _next(
-        ledger,
-        lambda most: [reads.oldest(status, from_ms, until_ms, most) for status in wanted.statuses],
-        lambda order: after is None or order > after,
-        is_reversed=False,
-    )
-
-
-async def _next(
-    ledger: AsyncLedger,
-    ask: Callable[[int], Sequence[Operation[list[Place]]]],
-    is_behind: Callable[[Order], bool],
-    *,
-    is_reversed: bool,
-) -> list[Place]:
-    """At most `CHUNK` places that are behind, none between them left out; empty at the end of the index.
-
-    What a full answer cuts off lies beyond its last place, so what other statuses have beyond that has to wait. A
-    script may give many executions one status in one millisecond: until one behind is seen, more are asked for.
-    """
-    most = CHUNK
-    while True:
-        by_status = await ledger.run_many(ask(most))
-        merged = heapq.merge(*by_status, key=lambda place: place.order, reverse=is_reversed)
-        behind = [place for place in merged if is_behind(place.order)]
-        edges = [places[-1].order for places in by_status if len(places) == most]
-        if not edges:
-            return behind[:CHUNK]
-        edge = max(edges) if is_reversed else min(edges)
-        known = [place for place in behind if (place.order >= edge if is_reversed else place.order <= edge)]
-        if known:
-            return known[:CHUNK]
-        most *= 2
+def _pick(
+    wanted: Filter, first: Literal["newest", "oldest"], after: Order | None, most: int = MOST_SEEN
+) -> Operation[Picked]:
+    """The next places behind `after` that match."""
+    stretch = Stretch(wanted.statuses, first, wanted.since_ms, wanted.until_ms, after)
+    text = f'"{wanted.tag}"' if wanted.tag else ""
+    return operations.pick(stretch, wanted.equal, text, most_seen=MOST_SEEN, most=most)
 
 
 def _ms(moment: datetime | None) -> int | None:

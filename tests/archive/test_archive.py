@@ -14,7 +14,7 @@ import pytest
 
 from mindswarm_exec.archive.opening import open_archive
 from mindswarm_exec.archive.store import Archive
-from mindswarm_exec.errors import InvalidRequest, LedgerUnavailable, UnknownExecution
+from mindswarm_exec.errors import ArchiveUnavailable, InvalidRequest, UnknownExecution
 from mindswarm_exec.ledger import operations
 from mindswarm_exec.ledger.operations import Settlement
 from mindswarm_exec.lifecycle import COMPLETE, FAIL, Move, Status
@@ -28,11 +28,6 @@ from tests.ledger.world import World
 
 T = TypeVar("T")
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture
-def archive_url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path / 'archive.db'}"
 
 
 @pytest.fixture
@@ -155,7 +150,7 @@ def test_an_archiver_that_is_killed_at_any_moment_loses_nothing(
 def test_nothing_is_forgotten_while_the_archive_is_away(world: World, tmp_path: Path) -> None:
     execution_id = ended(world)
     away = Archive(f"sqlite:///{tmp_path / 'no' / 'such' / 'directory.db'}", world.settings.namespace)
-    with pytest.raises(LedgerUnavailable, match="Check MINDSWARM_ARCHIVE_URL"):
+    with pytest.raises(ArchiveUnavailable, match="MINDSWARM_ARCHIVE_URL"):
         away.get(execution_id)
     for _ in range(3):
         Sweeper(world.ledger, lambda wakes: None, Archiver(world.ledger, away)).forget()

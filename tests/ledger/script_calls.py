@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import Any
 
 from mindswarm_exec.ledger import operations
+from mindswarm_exec.ledger.listings import Stretch
 from mindswarm_exec.ledger.operations import Operation, ScriptCall, Settlement
 from mindswarm_exec.ledger.replies import Attempt
 from mindswarm_exec.lifecycle import Move
@@ -27,6 +28,8 @@ def named_calls() -> dict[str, Operation[Any]]:
     row: Any = Move("row", ("its source states",), _Named.TARGET, "its event", True)  # type: ignore[arg-type]
     how: dict[str, Any] = {"outcome": "outcome", "counter": "counter", "delay_ms": "delay", "slot": "slot"}
     most: Any = "most"
+    statuses: Any = "statuses"
+    end: Any = "instant to end at"
     amount: Any = "amount"
     deadline: Any = "deadline"
     head_start: Any = "head start"
@@ -60,6 +63,14 @@ def named_calls() -> dict[str, Operation[Any]]:
         "sleep_if_idle": operations.sleep_if_idle("agent_id", "incarnation"),
         "pass_over": operations.pass_over("agent_id", "incarnation"),
         "renew": operations.renew("agent_id", "incarnation"),
+        "pick": operations.pick(
+            Stretch([statuses], "newest", end, None, ("instant to begin at", "behind this execution_id")),
+            FIELDS,
+            "text",
+            most_seen=most,
+            most=most,
+        ),
+        "unarchived": operations.unarchived(retention, most),
         "look": operations.look_for(
             "class_id",
             "demand",
