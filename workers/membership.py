@@ -1,4 +1,4 @@
-"""An agent's standing in the ledger: registration, lease, the wishes that come to it, and its leaving."""
+"""An agent's standing in the ledger: registration, lease, the words that it obeys, and its leaving."""
 
 from __future__ import annotations
 
@@ -7,13 +7,11 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-
-from redis import exceptions
+from collections.abc import Callable, Iterator, Sequence
 
 from mindswarm_exec.agent import Agent
 from mindswarm_exec.errors import LedgerUnavailable
-from mindswarm_exec.identifiers import attempt_id, new_nonce
+from mindswarm_exec.identifiers import new_nonce
 from mindswarm_exec.ledger import operations
 from mindswarm_exec.ledger.faces import SyncLedger
 from mindswarm_exec.ledger.operations import Operation, Settlement
@@ -23,21 +21,22 @@ from mindswarm_exec.ledger.replies import (
     Done,
     Expired,
     Fenced,
-    HeldAttempt,
     LostAttempt,
     Refused,
     Renewed,
     Settled,
     Wake,
 )
-from mindswarm_exec.lifecycle import PAUSED, RELEASE, RUNNING, STRAND
+from mindswarm_exec.lifecycle import RELEASE, STRAND
 from mindswarm_exec.models.records import AgentProfile
 from mindswarm_exec.service.sweeps import SILENT_PERIODS, settle_lost, sweep
 from mindswarm_exec.settings import Settings
-from workers.attempt import RunningAttempt, Wish
+from workers.control_channel import ControlChannel
 from workers.engine import UnifiedTaskEngine
+from workers.reconciling import Reconciliation
 from workers.rest import Rest
 from workers.wake_message import WakeMessage
+from workers.wishes import Wish
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +74,8 @@ class Membership:
         self._is_registered = False
         self._incarnation = new_nonce()
         self._leaving = threading.Event()
-        self._unknown: set[str] = set()
+        self._control = ControlChannel(ledger, profile.agent_id, self._obey, self._leaving)
+        self._reconciliation = Reconciliation(profile.agent_id, engine, self._settle)
         after = agent.sleep_after_seconds or settings.sleep_after_seconds
         self._rest = Rest(agent, engine, self, after, on_sleep)
 
@@ -92,7 +92,7 @@ class Membership:
         """
         self._stand()
         threading.Thread(target=self._keep_lease, name="lease", daemon=True).start()
-        threading.Thread(target=self._listen, name="control", daemon=True).start()
+        self._control.open()
         self._rest.start()
 
     def _register(self) -> None:
@@ -171,7 +171,7 @@ class Membership:
                     self._register()
             except LedgerUnavailable as error:
                 log.warning("the lease could not be renewed", extra={"action": "renew", "error": str(error)})
-            except exceptions.RedisError:  # a script failed: the thread that keeps the lease must not end of it
+            except Exception:  # a script failed: the thread that keeps the lease must not end of it
                 log.exception("the ledger failed to renew the lease", extra={"action": "renew"})
 
     def _renew(self) -> None:
@@ -181,7 +181,7 @@ class Membership:
         match reply:
             case Renewed(sweep_age_ms=age, state=state, held=held):
                 self._rest.tell(state)
-                self._reconcile(before, paused, held)
+                self._reconciliation.reconcile(before, paused, held)
                 if state == "draining":
                     self._engine.hand_back_all()
                 if age > SILENT_PERIODS * self._settings.sweep_seconds * 1000:
@@ -208,58 +208,13 @@ class Membership:
         self._is_registered = False
         self._register()
 
-    def _reconcile(self, before: Mapping[str, RunningAttempt], paused: set[str], held: Iterable[HeldAttempt]) -> None:
-        """Bring what runs here and what the ledger counts against this agent together.
-
-        `before` is what ran here when the ledger was asked, and `paused` what of it was to pause or was frozen: its
-        answer knows nothing of what began since. An attempt that the ledger holds as running and that has
-        not run here for two renewals lost its way between the ledger's reply and this process: it is handed back.
-        """
-        in_ledger = {attempt_id(one.execution_id, one.number): one for one in held}
-        for name, running in before.items():
-            self._reconcile_one(running, in_ledger.get(name), was_paused=name in paused)
-        here = before.keys() | self._engine.running().keys()
-        strays = {name for name, one in in_ledger.items() if name not in here and one.status in (RUNNING, PAUSED)}
-        for name in strays & self._unknown:
-            self._hand_back(in_ledger[name])
-        self._unknown = strays
-
-    def _reconcile_one(self, running: RunningAttempt, one: HeldAttempt | None, *, was_paused: bool) -> None:
-        """Bring one attempt in line. Held and paused means frozen: any other pause holds no slot."""
-        if one is None or one.status not in (RUNNING, PAUSED) or one.nonce != running.held.nonce:
-            running.wish_for(Wish.LOST)
-        elif one.intent == "cancel":
-            running.wish_for(Wish.CANCEL)
-        elif one.status is PAUSED or one.intent == "pause":
-            running.wish_for(Wish.PAUSE)
-        elif was_paused:
-            running.withdraw_pause()
-
-    def _hand_back(self, one: HeldAttempt) -> None:
+    def _settle(self, held: Attempt | LostAttempt, how: Settlement) -> None:
         agent_id = self._profile.agent_id
-        assert one.status is not None
-        lost = LostAttempt(one.execution_id, one.number, one.nonce, one.status, 0, None)
-        row = STRAND if one.status is PAUSED else RELEASE
-        self._settle(lost, agent_id, Settlement(row, json.dumps({"agent_id": agent_id, "reason": "handed_back"})))
-
-    def _settle(self, held: Attempt | LostAttempt, agent_id: str, how: Settlement) -> None:
         reply = self._ledger.run(operations.settle(held, agent_id, f"agent:{agent_id}", how, {}))
         if isinstance(reply, Settled):
             self._publish(reply.wakes)
 
     # --- control -----------------------------------------------------------------------------------------
-
-    def _listen(self) -> None:
-        """Pass on what comes over the control channel. Lost messages do no harm: renewals bring the same news."""
-        channel = self._ledger.keys.of("control", self._profile.agent_id)
-        while not self._leaving.is_set():
-            with contextlib.suppress(exceptions.RedisError), self._ledger.client.pubsub() as listener:
-                listener.subscribe(channel)
-                while not self._leaving.is_set():
-                    message = listener.get_message(ignore_subscribe_messages=True, timeout=1.0)
-                    if message is not None:
-                        self._obey(message["data"])
-            self._leaving.wait(0.5)
 
     def _obey(self, message: str) -> None:
         verb, _, subject = message.partition(" ")
@@ -285,23 +240,34 @@ class Membership:
         deadline = time.monotonic() + grace_seconds
         self._engine.is_draining = True
         self._rest.stop()
-        with contextlib.suppress(LedgerUnavailable):
+        with _untold("draining"):
             self._set_state("draining", accepts_work=False, event="agent.draining")
         self._engine.hand_back_all()
         in_order = self._engine.wait_idle(max(0.0, deadline - time.monotonic()))
         if not in_order:
             self._abandon()
         self._leaving.set()
-        with contextlib.suppress(LedgerUnavailable):
+        with _untold("offline"):
             self._set_state("offline", accepts_work=False, event="agent.offline")
         return in_order
 
     def _abandon(self) -> None:
         """Hand back what did not end within the grace. Its code may go on until the process ends; it is fenced."""
         for running in self._engine.running().values():
-            held, row = running.held, STRAND if running.is_frozen else RELEASE
-            how = Settlement(row, json.dumps({"agent_id": held.agent_id, "reason": "drained"}))
-            with contextlib.suppress(LedgerUnavailable):
-                self._settle(held, held.agent_id, how)
+            row = STRAND if running.is_frozen else RELEASE
+            how = Settlement(row, json.dumps({"agent_id": self._profile.agent_id, "reason": "drained"}))
+            with _untold("drained"):
+                self._settle(running.held, how)
             running.wish_for(Wish.LOST)
         self._engine.wait_idle(1.0)
+
+
+@contextlib.contextmanager
+def _untold(what: str) -> Iterator[None]:
+    """Let nothing keep this process from leaving: what the ledger is not told, it finds when the lease ends."""
+    try:
+        yield
+    except LedgerUnavailable as error:
+        log.warning("the ledger was not told", extra={"action": "drain", "untold": what, "error": str(error)})
+    except Exception:
+        log.exception("the ledger failed to be told", extra={"action": "drain", "untold": what})

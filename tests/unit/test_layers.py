@@ -102,7 +102,7 @@ LIBRARIES: dict[str, set[str]] = {
 #: What LIBRARIES forbids and a module does all the same, with the reason.
 EXCUSED: dict[tuple[str, str], str] = {
     ("workers.consumer", "redis"): "replaces a method of kombu's Redis channel, which raises redis-py's errors",
-    ("workers.membership", "redis"): "listens on its control channel, which the ledger has no operation for",
+    ("workers.control_channel", "redis"): "listens to published messages, which the ledger has no operation for",
     ("mindswarm_exec.direct.client", "redis"): "listens for an execution's end, likewise",
 }
 
