@@ -18,7 +18,7 @@ from mindswarm_exec.api.caller import Caller
 from mindswarm_exec.api.jsonrpc import Dispatcher
 from mindswarm_exec.api.loopback import LoopbackOnly
 from mindswarm_exec.api.method_table import document_of, method_table
-from mindswarm_exec.api.prometheus import exposition
+from mindswarm_exec.api.prometheus import exposition, media_type_for
 from mindswarm_exec.api.websocket import WebSocketEdge
 from mindswarm_exec.errors import MindSwarmError
 from mindswarm_exec.service.actors import acting_as
@@ -101,7 +101,8 @@ class HttpEdge:
             readings = await self._services.monitoring.read()
         except MindSwarmError as error:
             return problem(error)
-        return PlainTextResponse(exposition(readings), media_type="text/plain; version=0.0.4")
+        media_type = media_type_for(request.headers.get("accept", ""))
+        return PlainTextResponse(exposition(readings, media_type), media_type=media_type)
 
 
 async def _body(request: Request, limit_bytes: int) -> bytes:

@@ -6,6 +6,7 @@ import contextlib
 import json
 import re
 import subprocess
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,11 @@ from typing import Any
 import httpx
 import pytest
 import yaml
+from prometheus_client.metrics_core import Metric
+from prometheus_client.openmetrics import parser as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
+from mindswarm_exec.api.prometheus import MOST_TASK_TYPES, OPEN_METRICS
 from mindswarm_exec.client import ExecutionClient
 from mindswarm_exec.ledger.faces import SyncLedger, connect_sync
 from mindswarm_exec.service.monitoring import OUTCOMES
@@ -34,13 +38,18 @@ def scraped(api: RunningApi) -> str:
     return answer.text
 
 
-def samples(api: RunningApi) -> dict[str, float]:
-    """Every sample by its name and labels, as Prometheus' own parser reads them."""
+def by_name(families: Iterable[Metric]) -> dict[str, float]:
+    """Every sample by its name and labels."""
     return {
         f"{sample.name}{json.dumps(sample.labels) if sample.labels else ''}": sample.value
-        for family in text_string_to_metric_families(scraped(api))
+        for family in families
         for sample in family.samples
     }
+
+
+def samples(api: RunningApi) -> dict[str, float]:
+    """Every sample as Prometheus' own parser reads it."""
+    return by_name(text_string_to_metric_families(scraped(api)))
 
 
 def families(api: RunningApi) -> set[str]:
@@ -94,6 +103,34 @@ def test_the_age_of_the_latest_sweep_is_told_once_there_was_one(api: RunningApi)
     with contextlib.closing(SyncLedger(connect_sync(api.settings.redis_url, api.settings), api.settings)) as ledger:
         sweep(ledger)
     assert 0 <= samples(api)["mindswarm_sweep_age_seconds"] < 30
+
+
+def test_who_takes_open_metrics_gets_the_same_numbers_as_open_metrics(api: RunningApi) -> None:
+    with ExecutionClient(api.url) as client:
+        client.start("code.survey")
+    asks = "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,*/*;q=0.1"
+    answer = httpx.get(f"{api.url}/metrics", headers={"Accept": asks})
+    assert answer.headers["content-type"] == OPEN_METRICS
+    told, found = by_name(openmetrics.text_string_to_metric_families(answer.text)), samples(api)
+    for grown in (told, found):
+        assert grown.pop("mindswarm_oldest_wait_seconds") > 0
+    assert told == found
+    assert found["mindswarm_submissions_total"] == 1
+
+
+def test_a_scrape_stays_small_whatever_callers_invent(api: RunningApi) -> None:
+    most = MOST_TASK_TYPES + 3
+    with ExecutionClient(api.url) as client:
+        for number in range(most):
+            client.start(f"invented.{number:03}")
+        client.start("invented.052")
+    found = {
+        name: value for name, value in samples(api).items() if name.startswith("mindswarm_waiting_for_task_type")
+    }
+    assert len(found) == MOST_TASK_TYPES + 1
+    assert found['mindswarm_waiting_for_task_type{"task_type": "(others)"}'] == 3
+    assert found['mindswarm_waiting_for_task_type{"task_type": "invented.052"}'] == 2
+    assert sum(found.values()) == most + 1
 
 
 def test_promtool_finds_no_fault_with_the_metrics(api: RunningApi) -> None:
