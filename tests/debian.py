@@ -10,6 +10,7 @@ import pytest
 
 #: The package of each program.
 PACKAGES = {
+    "prometheus": "prometheus",
     "promtool": "prometheus",
     "rabbitmq-server": "rabbitmq-server",
     "redis-server": "redis-server",
