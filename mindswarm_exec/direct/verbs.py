@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 
 from pydantic import JsonValue
 
+from mindswarm_exec.direct.following import whole_life
 from mindswarm_exec.direct.requests import Options, budgets_of, criteria_of, options_of, retry_params, simulation_of
-from mindswarm_exec.lifecycle import Status
 from mindswarm_exec.models.events import EventFilter, EventPage, Gap, TaskPage
 from mindswarm_exec.models.explanations import AgentSketch, Explanation, Simulation
 from mindswarm_exec.models.records import (
@@ -31,7 +31,6 @@ from mindswarm_exec.service.control import UNCHANGED, Publisher, RetryFrom
 from mindswarm_exec.settings import Settings
 
 R = TypeVar("R")
-OLDEST = "0"
 
 
 class ServiceThread:
@@ -259,9 +258,4 @@ class ServiceVerbs:
 
     def execution_events(self, execution_id: str) -> Iterator[Event]:
         """The events of one execution from the first that the stream keeps, until it has ended."""
-        self.get(execution_id)
-        for event in self.events(OLDEST, execution_ids=(execution_id,)):
-            yield event
-            verb = event.event_type.partition(".")[2]
-            if verb in set(Status) and Status(verb).is_terminal:
-                return
+        return self._thread.iterate(lambda on: whole_life(on, execution_id))

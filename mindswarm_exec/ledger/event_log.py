@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import json
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -21,6 +21,7 @@ from redis.exceptions import RedisError
 from mindswarm_exec.errors import LedgerUnavailable
 from mindswarm_exec.ledger.faces import translated_errors
 from mindswarm_exec.ledger.keys import Keys
+from mindswarm_exec.ledger.quiet import FACTS, KEPT, Quiet, quiet_of
 from mindswarm_exec.models.events import describe, position, severity_of
 from mindswarm_exec.models.records import Event, EventContext
 
@@ -110,7 +111,8 @@ class EventLog:
 
     def __init__(self, client: Redis, namespace: str, *, idle_check_seconds: float = IDLE_CHECK_SECONDS) -> None:
         self._client = client
-        self._stream = Keys(namespace).of("events")
+        self._keys = Keys(namespace)
+        self._stream = self._keys.of("events")
         self._idle_check_seconds = idle_check_seconds
 
     async def read(self, after: str, limit: int) -> list[StoredEvent]:
@@ -146,6 +148,26 @@ class EventLog:
             _text(newest[0]) if newest else START,
             is_trimmed=int(facts.get("entries-added", 0)) > int(facts["length"]),
         )
+
+    async def quiet_of(self, execution_ids: Sequence[str]) -> Quiet:
+        """Where in the stream as it is now there is no event of these executions, as far as their records tell."""
+        keys = [self._keys.of("execution", each) for each in execution_ids]
+        with translated_errors():
+            async with self._client.pipeline(transaction=False) as reading:
+                # read before the records: up to here they know of everything
+                reading.xrevrange(self._stream, "+", "-", count=1)
+                for key in keys:
+                    reading.hkeys(key)
+                newest, *names = await reading.execute()
+            async with self._client.pipeline(transaction=False) as reading:
+                for key, fields in zip(keys, names, strict=True):
+                    reading.hmget(key, _kept(fields))
+                values = await reading.execute()
+        records = [
+            {name: _text(value) for name, value in zip(_kept(fields), found, strict=True) if value is not None}
+            for fields, found in zip(names, values, strict=True)
+        ]
+        return quiet_of(records, position(_text(newest[0][0])) if newest else (0, 0))
 
     async def listen(self) -> AsyncGenerator[StoredEvent | Attached, None]:
         """Hear every event from now on, each once, in order, whatever happens to the connection; without end.
@@ -201,6 +223,11 @@ class EventLog:
             for event in page:
                 yield event
             page = await self.read(page[-1].event_id, PAGE)
+
+
+def _kept(fields: list[Any]) -> list[str]:
+    """The fields of a record that tell of its events."""
+    return [*FACTS, *(name for name in map(_text, fields) if name.startswith(KEPT))]
 
 
 def _entries(reply: Any) -> list[StoredEvent]:

@@ -125,8 +125,7 @@ class Done:
 
     status: str
     wakes: tuple[Wake, ...] = ()
-    #: how many are to follow: children of a cancelled execution, by `cancel_children`; whoever stood still for a budget
-    #: that is no longer spent, by `resume_starved`
+    #: how many are to follow by `cancel_children`, or by `resume_starved`
     followers_left: int = 0
 
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from mindswarm_exec.errors import LedgerUnavailable
 from mindswarm_exec.ledger.event_log import START, Attached, EventLog, StoredEvent
+from mindswarm_exec.ledger.quiet import NOWHERE, Quiet, event_id_at, just_before
 from mindswarm_exec.models.events import EventFilter, EventPage, Gap, position
 from mindswarm_exec.models.records import Event
 from mindswarm_exec.service.cancellation import cancel_and_wait
@@ -28,6 +29,8 @@ log = logging.getLogger(__name__)
 PAGE = 500
 #: Events looked at to fill one page of history: bounds the work of one call whose filter matches little.
 MOST_SCANNED = 10_000
+#: Executions whose records are looked at for where their events are; who asks for more has the stream read through.
+MOST_LOOKED_UP = 100
 
 
 class EventService:
@@ -82,8 +85,9 @@ class EventService:
     ) -> EventPage:
         """A page of the stream after `cursor` (before it, if `newest_first`). See `EventPage` on short pages."""
         found: list[Event] = []
+        quiet = NOWHERE if newest_first else await self.quiet_of([wanted])
         for _ in range(MOST_SCANNED // PAGE):
-            page = await self._page(cursor, newest_first)
+            page = await self._page(cursor if newest_first else quiet.skip(cursor or START), newest_first)
             for stored in page:
                 cursor = stored.event_id
                 if (scope is None or stored.project_id in scope) and matches(wanted, stored):
@@ -99,10 +103,19 @@ class EventService:
         extent = await self.log.extent()
         if position(cursor) > position(extent.newest_id):
             return Gap(reason="reset", resume_from=START)
-        oldest_cursor = _just_before(extent.oldest_id)
+        oldest_cursor = event_id_at(just_before(position(extent.oldest_id)))
         if extent.is_trimmed and position(cursor) < position(oldest_cursor):
             return Gap(reason="trimmed", resume_from=oldest_cursor)
         return None
+
+    async def quiet_of(self, filters: Iterable[EventFilter]) -> Quiet:
+        """Where in the stream nothing can match: known of filters that name few executions."""
+        wanted: set[str] = set()
+        for each in filters:
+            wanted |= each.execution_ids
+            if not each.execution_ids or len(wanted) > MOST_LOOKED_UP:
+                return NOWHERE
+        return await self.log.quiet_of(sorted(wanted)) if wanted else NOWHERE
 
     async def reaches_ledger(self, within_seconds: float) -> bool:
         """Whether the ledger answers in time."""
@@ -142,10 +155,3 @@ class EventService:
             for subscription in self._subscriptions:
                 subscription.drop(gap)
         self._attached.set()
-
-
-def _just_before(event_id: str) -> str:
-    milliseconds, count = position(event_id)
-    if not milliseconds:
-        return START
-    return f"{milliseconds}-{count - 1}" if count else f"{milliseconds - 1}-{2**64 - 1}"

@@ -69,6 +69,11 @@ class Subscription:
         """Everything from the cursor on, until closed."""
         async for item in self.catch_up():
             yield item
+        async for item in self.live():
+            yield item
+
+    async def live(self) -> AsyncIterator[Delivery | Gap]:
+        """What is heard from now on, until closed; where it had a cursor, after `catch_up`."""
         while not self._is_closed:
             while self._buffer:
                 yield self._take()
@@ -82,12 +87,14 @@ class Subscription:
         """
         if self._cursor is None:
             return
-        cursor = self._cursor
+        quiet = await _patiently(lambda: self._service.quiet_of(self.filters.values()))
+        cursor = quiet.skip(self._cursor)
         if gap := await _patiently(lambda: self._service.gap_at(cursor)):
             self._cursor = gap.resume_from
             yield gap
         page_is_full = True
         while page_is_full:
+            self._cursor = quiet.skip(self._cursor)
             self._keep_live(True)  # before reading: what comes after the read is then in the buffer
             page = await self._next_page(self._cursor)
             page_is_full = len(page) == PAGE
