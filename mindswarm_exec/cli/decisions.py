@@ -1,14 +1,19 @@
-"""Why an execution runs where it does, why it waits, and what would become of one, as people read it."""
+"""Why an execution runs where it does, why it waits, and what would become of one, as people read it.
+
+The first line is the answer, the second says how it goes on; the facts behind them follow.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from mindswarm_exec.cli import cells, tables
+from mindswarm_exec.lifecycle import PENDING, QUEUED, RUNNING
 from mindswarm_exec.models.explanations import (
     CandidateView,
     Explanation,
@@ -38,93 +43,160 @@ _WOULD = {
 }
 #: Kinds of waiting, in words and with their style.
 _KINDS = {
-    "never": ("never as things are", "bold red"),
-    "not_now": ("not now", "yellow"),
-    "on_purpose": ("held on purpose", "cyan"),
+    "never": ("Never as things are", "bold red"),
+    "not_now": ("Not now", "bold yellow"),
+    "on_purpose": ("Held on purpose", "bold cyan"),
 }
-_CAUSES = {"agent": "for an agent", "delivery": "on its way to the agent"}
+#: What was waited for, in the record of an execution.
+_SPANS = {
+    "agent": "for an agent",
+    "delivery": "on its way to the agent",
+    "start_at": "for its start time",
+    "retry_delay": "for the next attempt",
+    "concurrency_key": "for its concurrency key",
+    "paused": "paused",
+    "input_required": "for an answer",
+    "budget": "for a larger budget",
+}
 
 
 def explanation(found: Explanation) -> RenderableType:
-    """Where it stands: the cause for which it waits, the choice that was made, and every agent."""
-    return Group(*_parts(found))
+    """Where it stands: the cause for which it waits, or the choice that was made."""
+    if found.waiting is not None:
+        return Group(*_told(found.waiting), _facts(found), *_candidates(found.candidates, found.agents_not_shown))
+    return Group(_standing(found), *_silence(found), _facts(found), *_choice(found.placement))
 
 
 def simulation(found: Simulation) -> RenderableType:
     """What `start` would do now."""
     if found.would == "answer":
         return Text(f"It would be answered with execution {found.execution_id}, which has this idempotency key.")
-    if found.would == "start":
+    if found.waiting is None:
         agent = (cells.clean(found.agent_id), "bold cyan")
         told = _WOULD[found.by or "score"]
-        first: list[RenderableType] = [Text.assemble("It would start at once on agent ", agent, f": {told}.")]
+        first = [Text.assemble(("It would start at once", "bold green"), " on agent ", agent, f": {told}.")]
     else:
-        first = [Text.assemble(("It would wait", "bold"), "."), *_waiting(found.waiting)]
-        if found.lane is not None:
-            first.append(_position(found.lane, thought_of=True))
-    return Group(*first, *_candidates(found.candidates, found.agents_not_shown))
+        first = [Text.assemble(("It would wait.", "bold"), " ", _cause(found.waiting)), *_next(found.waiting)]
+    grid = tables.facts()
+    for one in found.then:
+        grid.add_row("and then", _cause(one))
+    if found.lane is not None and found.waiting is not None and found.waiting.kind != "never":
+        grid.add_row("ahead", _position(found.lane))
+    return Group(*first, *([grid] if grid.row_count else []), *_candidates(found.candidates, found.agents_not_shown))
 
 
-# --- parts -----------------------------------------------------------------------------------------------
+# --- the answer ------------------------------------------------------------------------------------------
 
 
-def _parts(found: Explanation) -> Iterator[RenderableType]:
-    task_type = cells.clean(found.task_type)
-    yield Text.assemble((found.execution_id, "bold"), "  ", cells.status(found.status), f"  {task_type}")
-    yield from _waiting(found.waiting)
-    if found.lane is not None:
-        yield _position(found.lane)
+def _told(waiting: WaitingFor) -> Iterator[Text]:
+    yield _cause(waiting)
+    yield from _next(waiting)
+
+
+def _cause(waiting: WaitingFor) -> Text:
+    kind, style = _KINDS[waiting.kind]
+    return Text.assemble((f"{kind}: ", style), f"{cells.clean(waiting.detail)}.")
+
+
+def _next(waiting: WaitingFor) -> Iterator[Text]:
+    if waiting.next_step:
+        yield Text.assemble(("→ ", "bold"), cells.clean(waiting.next_step))
+
+
+def _standing(found: Explanation) -> Text:
+    """Where it is, if it does not wait."""
+    placed = found.placement
+    if placed is None:
+        return Text.assemble("It is ", cells.status(found.status), "; no agent was ever chosen for it.")
+    agent, way = (cells.clean(placed.agent_id), "bold cyan"), _WAYS[placed.by]
+    match found.status:
+        case status if status == QUEUED:
+            since = cells.relative(placed.at, found.as_of)
+            return Text.assemble(("On its way", "bold"), " to agent ", agent, f", chosen {since}: {way}.")
+        case status if status == RUNNING:
+            return Text.assemble(("Runs", "bold green"), " on agent ", agent, f": {way}.")
+        case _:
+            return Text.assemble("It is ", cells.status(found.status), "; it ran last on agent ", agent, f": {way}.")
+
+
+def _silence(found: Explanation) -> Iterator[Text]:
+    """That the agent which has it is not heard of: then the next thing is that it is moved."""
+    held_by = found.placement.agent_id if found.placement else ""
+    for one in found.candidates:
+        if one.agent_id == held_by and (one.silence or one.state == "offline"):
+            told = one.silence or "it is offline"
+            yield Text(
+                f"→ {cells.clean(held_by)} is not heard of: {told}; the next sweep moves what it holds", "yellow"
+            )
+
+
+# --- the facts -------------------------------------------------------------------------------------------
+
+
+def _facts(found: Explanation) -> RenderableType:
+    grid = tables.facts()
+    for name, value in _rows(found):
+        grid.add_row(name, value)
+    return grid
+
+
+def _rows(found: Explanation) -> Iterator[tuple[str, RenderableType]]:
+    for one in found.then:
+        yield "and then", _cause(one)
+    if found.lane is not None and found.waiting is not None and found.waiting.kind != "never":
+        yield "ahead", _position(found.lane)
     if found.waited_ms:
-        spans = (f"{cells.duration(ms)} {_cause(cause)}" for cause, ms in found.waited_ms.items())
-        yield Text.assemble(("waited  ", "dim"), ", ".join(spans))
-    if found.placement is not None:
-        yield from _placement(found.placement)
-    elif found.waiting is None:
-        yield Text("No agent has been chosen for it.")
-    yield from _candidates(found.candidates, found.agents_not_shown)
+        yield (
+            "waited",
+            ", ".join(f"{cells.duration(ms)} {_SPANS.get(cause, cause)}" for cause, ms in found.waited_ms.items()),
+        )
+    if found.gives_up_at is not None:
+        yield "gives up", f"{_in(found.gives_up_at, found.as_of)}, by its queue timeout"
+    if found.status == PENDING and found.placement is not None:
+        before = found.placement
+        yield "before", f"attempt {before.attempt} went to {cells.clean(before.agent_id)}"
+    what = f"{found.execution_id}  {cells.clean(found.task_type)}  "
+    yield "execution", Text.assemble(what, cells.status(found.status))
 
 
-def _waiting(waiting: WaitingFor | None) -> Iterator[Text]:
-    if waiting is None:
-        return
-    told, style = _KINDS[waiting.kind]
-    yield Text.assemble((told, style), f"  {waiting.reason.replace('_', ' ')}: {cells.clean(waiting.detail)}.")
-    if waiting.nearest:
-        yield Text(f"Did you mean '{cells.clean(waiting.nearest)}'?", style="yellow")
-
-
-def _position(lane: LanePosition, *, thought_of: bool = False) -> Text:
-    if not lane.ahead:
-        be = "would be" if thought_of else "is"
-        return Text.assemble(("lane    ", "dim"), f"it {be} the next of those that wait for the same agents")
-    go = "would go" if thought_of else "goes" if lane.ahead == 1 else "go"
+def _position(lane: LanePosition) -> Text:
+    if not lane.ahead and lane.ahead_elsewhere == 0:
+        return Text("nobody: the next free slot is its own")
+    told = f"{lane.ahead or 'none'} of the {lane.length} that ask for the same"
+    if lane.ahead_elsewhere is None:
+        told += "; other work for the same agents is of too many kinds to be counted"
+    elif lane.ahead_elsewhere:
+        told += f", and {lane.ahead_elsewhere} more that the same agents could do"
     named = [cells.short_id(one) for one in lane.just_ahead if one is not None]
     hidden = len(lane.just_ahead) - len(named)
     also = [f"{hidden} of other projects"] if hidden else []
-    far = ["…"] if lane.ahead > len(lane.just_ahead) else []
-    return Text.assemble(
-        ("lane    ", "dim"),
-        f"{lane.ahead} {go} before it, of {lane.length} that wait: {', '.join([*far, *named, *also])}",
-    )
+    far = ["…"] if lane.ahead + (lane.ahead_elsewhere or 0) > len(lane.just_ahead) else []
+    return Text(f"{told}: {', '.join([*far, *named, *also])}" if named or also else told)
 
 
-def _cause(cause: str) -> str:
-    return _CAUSES.get(cause, f"for {cause.replace('_', ' ')}" if cause != "paused" else cause)
+def _in(instant: datetime, now: datetime) -> str:
+    left = (instant - now).total_seconds() * 1000
+    return f"in {cells.duration(left)}" if left > 0 else "with the next sweep"
 
 
-def _placement(found: Placement) -> Iterator[RenderableType]:
-    agent = cells.clean(found.agent_id)
-    yield Text.assemble("Agent ", (agent, "bold cyan"), f" was chosen: {_WAYS[found.by]}.")
-    grid = tables.facts()
-    for name in ScoreTerms.model_fields:
-        grid.add_row(name.replace("_", " "), f"{getattr(found.terms, name):+g}")
-    grid.add_row("score", Text(f"{found.score:g}", style="bold"))
-    grid.add_row("its load then", tables.load(found.load, found.max_concurrent))
-    for place, other in enumerate(found.runners_up):
-        grid.add_row("" if place else "the others", f"{other.score:g}  {cells.clean(other.agent_id)}")
-    if found.margin is not None:
-        grid.add_row("margin", f"{found.margin:+g}")
-    yield grid
+# --- the choice, and the agents --------------------------------------------------------------------------
+
+
+def _choice(found: Placement | None) -> Iterator[RenderableType]:
+    """Every agent as it stood in the choice: the one that was chosen, those that were free, the others."""
+    if found is None:
+        return
+    yield ""
+    table = _table("AGENT", "SCORE", f"WHEN IT WAS CHOSEN, FOR ATTEMPT {found.attempt}")
+    terms = " + ".join(f"{name.replace('_', ' ')} {getattr(found.terms, name):g}" for name in ScoreTerms.model_fields)
+    margin = "" if found.margin is None else f"; ahead of the next by {found.margin:g}"
+    told = f"chosen, with {found.load} of {found.max_concurrent} slots taken: {terms}{margin}"
+    table.add_row(Text(cells.clean(found.agent_id), style="bold cyan"), f"{found.score:g}", Text(told))
+    for other in found.runners_up:
+        table.add_row(cells.clean(other.agent_id), f"{other.score:g}", Text("was free too", style="green"))
+    for one in found.ruled_out:
+        table.add_row(cells.clean(one.agent_id), "–", Text(cells.clean(one.because), style="dim"))
+    yield table
 
 
 def _candidates(found: Sequence[CandidateView], not_shown: int) -> Iterator[RenderableType]:
@@ -132,23 +204,29 @@ def _candidates(found: Sequence[CandidateView], not_shown: int) -> Iterator[Rend
     if not found:
         yield Text("no agents have registered; start one with `mindswarm-exec agent MODULE:ATTR`", style="dim")
         return
-    table = Table(box=tables.BOX, show_edge=False, pad_edge=False, header_style="bold dim")
-    for name in ("AGENT", "STATE", "LOAD", "SCORE", "NOW"):
-        table.add_column(name, justify="right" if name == "SCORE" else "left")
+    table = _table("AGENT", "SCORE", "NOW", "STATE", "LOAD")
     for one in found:
         table.add_row(
             Text(cells.clean(one.agent_id), style="bold"),
-            cells.agent_state(one.state),
-            tables.load(one.load, one.max_concurrent),
             "–" if one.score is None else f"{one.score:g}",
             _verdict(one),
+            cells.agent_state(one.state),
+            tables.load(one.load, one.max_concurrent),
         )
     yield table
     if not_shown:
         yield Text(f"and {not_shown} more agents", style="dim")
 
 
+def _table(*names: str) -> Table:
+    table = Table(box=tables.BOX, show_edge=False, pad_edge=False, header_style="bold dim")
+    for name in names:
+        table.add_column(name, justify="right" if name == "SCORE" else "left", no_wrap=name in ("STATE", "LOAD"))
+    return table
+
+
 def _verdict(one: CandidateView) -> Text:
+    silence = f"; {cells.clean(one.silence)}" if one.silence else ""
     if one.ruled_out is None:
-        return Text("can take it", style="green")
-    return Text(cells.clean(one.ruled_out), style="yellow" if one.is_suitable else "dim")
+        return Text(f"can take it{silence}", style="yellow" if silence else "green")
+    return Text(cells.clean(one.ruled_out) + silence, style="yellow" if one.is_suitable else "dim")

@@ -291,7 +291,7 @@ class ExecutionService(ExecutionControl):
     async def _look_at_archived(self, execution_id: str) -> Look:
         """What the ledger shows around an execution that the archive has. Raises UnknownExecution if it has none."""
         record = await self._record(execution_id)
-        look = await self._ledger.run(operations.look_for(record["class_id"], "{}", record["project_id"]))
+        look = await self._ledger.run(operations.look_for(record["class_id"], "", record["project_id"]))
         assert look is not None, "what is only thought of is never absent"
         return replace(look, execution_id=execution_id, fields=record)
 

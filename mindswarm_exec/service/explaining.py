@@ -81,7 +81,7 @@ def view(
     one: Standing, look: Look, demand: DemandClass, last_agent_id: str | None, settings: Settings
 ) -> CandidateView:
     """One agent as it stands to the demand now."""
-    seen, ruled_out, terms = one.seen, next(iter(one.misses), None) or _obstacle(one, demand), None
+    seen, ruled_out, terms = one.seen, " and ".join(one.misses) or _obstacle(one, demand), None
     if ruled_out is None:
         is_last = seen.agent_id == last_agent_id
         found = score(one.agent, demand.task_type, has_affinity=is_last, settings=settings)

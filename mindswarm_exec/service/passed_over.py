@@ -49,7 +49,7 @@ def demand_changed_since_choice(fields: Record) -> bool:
 def _because(one: Standing, chosen_at_ms: int) -> str | None:
     if one.seen.registered_at_ms >= chosen_at_ms:
         return "its process has registered since"
-    return one.misses[0] if one.misses else None
+    return " and ".join(one.misses) or None
 
 
 def _not_free(way: str, demand: DemandClass, noted: Sequence[float]) -> str:

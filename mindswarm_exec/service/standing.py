@@ -106,7 +106,8 @@ def _busy(
     told = f"{taken} of {slots} slots of {_named(up)} are taken"
     if silent := [seen for seen in up if seen.lease_expires_at_ms <= look.now_ms]:
         told += f"; not heard of for longer than a lease: {_named(silent)}"
-    step = "it starts when one of them is done"
+    ahead = look.lane_ahead + (look.ahead_elsewhere or 0)
+    step = "it starts when a slot becomes free" + (" after those that go first have started" if ahead else "")
     if waking:
         told += f"; agent '{waking[0].agent_id}' is waking"
         step += ", or when that one has opened"
@@ -163,7 +164,7 @@ _ANOTHER = "start an agent that meets all of it, or cancel it and submit it with
 def _missed(task_type: str, demand: DemandClass, implementers: Iterable[Standing]) -> WaitingFor:
     """The nearest miss first: the agent with the fewest things against it."""
     first, *others = sorted(implementers, key=lambda one: len(one.misses))
-    told = f"no agent can ever run it as things are: of those that implement '{task_type}' the nearest miss is "
+    told = f"no agent meets all that it asks for: of those that implement '{task_type}' the nearest miss is "
     told += "; ".join(map(_miss, [first, *others][:MOST_NAMED]))
     known = sorted({name for one in (first, *others) for name in one.agent.capabilities})
     wanted = [name for name in demand.required_capabilities if name not in known]

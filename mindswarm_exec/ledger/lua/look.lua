@@ -1,6 +1,7 @@
 --[[ look.lua: all that explains where an execution stands or where one would go, read at one moment.
   KEYS  1 prefix
-  ARGV  1 execution_id, or "" for one that is only thought of, as the next six say · 2 class_id · 3 demand as JSON
+  ARGV  1 execution_id, or "" for one that is only thought of, as the next six say · 2 class_id · 3 demand as JSON,
+        or "" if it is not to enter
         4 project_id · 5 concurrency key or "" · 6 affinity key or "" · 7 head start (ms) of its priority
         8 most agents to name · 9 slots of one more agent, 0 for none · 10 its agent_id · 11 its profile as JSON
   REPLY {"ok", execution_id, now:int, swept_at or "", {field, value, …}, {{agent_id, profile, state, accepts_work,
@@ -31,7 +32,7 @@ local is_known = call('ZSCORE', key('classes'), class_id)
 -- names() -> ids of agents: those that suit it before the others, and of those who is awake first: of thousands, they
 -- are the ones that count. A thought of a class that is new meets every agent, as a submission does
 local function names()
-  if id == '' and not is_known then return call('ZRANGE', key('agents'), 0, -1) end
+  if demand ~= '' and not is_known then return call('ZRANGE', key('agents'), 0, -1) end
   local found, known = {}, {}
   local function add(members)
     for _, agent_id in ipairs(members) do
@@ -175,11 +176,11 @@ local function nearest_of(all)
 end
 
 local taken_up, is_last = {}, '0'
-if id == '' or x.place == 'lane' then
+if demand ~= '' or x.place == 'lane' then
   local few = call('SCARD', key('backlog')) <= MOST_LANES
   local lanes = (few or slots > 0) and call('SMEMBERS', key('backlog')) or {}
   if slots > 0 then taken_up = take_up(lanes) end
-  local place = id ~= '' and call('ZRANK', lane, id)
+  local place = call('ZRANK', lane, id)
   ahead, length = place or call('ZCOUNT', lane, '-inf', rank), call('ZCARD', lane)
   if place and place > 0 then
     note_near(call('ZRANGE', lane, math.max(0, place - NEAR), place - 1, 'WITHSCORES'))
