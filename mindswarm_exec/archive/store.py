@@ -99,22 +99,17 @@ class Archive:
             return [refused for one in executions for refused in self.put([one])]
         return []
 
-    def get(self, execution_id: str) -> Record | None:
-        """The record of one execution, or None."""
-        return self.get_many([execution_id]).get(execution_id)
-
-    def get_many(self, execution_ids: Sequence[str]) -> dict[str, Record]:
-        """The records of those that are here, by id."""
+    def get(self, execution_ids: Sequence[str]) -> list[ArchivedExecution]:
+        """Those of the executions that are here."""
         rows = ended.c
-        query = select(rows.execution_id, rows.record).where(self._is_one_of(ended, execution_ids))
-        return {found[0]: from_json(found[1]) for found in self._read(lambda on: on.execute(query).all())}
+        query = select(rows.execution_id, rows.ended_at_ms, rows.record)
+        return self._executions(query.where(self._is_one_of(ended, execution_ids)))
 
     def newest(self, wanted: Wanted, stretch: Stretch) -> list[ArchivedExecution]:
         """What matches, newest first."""
         rows = ended.c
         query = self._listing(wanted, stretch, [rows.execution_id, rows.ended_at_ms, rows.record])
-        found = self._read(lambda on: on.execute(query).all())
-        return [ArchivedExecution(row[0], row[1], from_json(row[2])) for row in found]
+        return self._executions(query)
 
     def newest_places(self, wanted: Wanted, stretch: Stretch) -> list[Order]:
         """The places of what matches, newest first."""
@@ -122,6 +117,10 @@ class Archive:
         return [(row[0], row[1]) for row in self._read(lambda on: on.execute(query).all())]
 
     # --- steps -------------------------------------------------------------------------------------------
+
+    def _executions(self, query: Select[Any]) -> list[ArchivedExecution]:
+        found = self._read(lambda on: on.execute(query).all())
+        return [ArchivedExecution(row[0], row[1], from_json(row[2])) for row in found]
 
     def _listing(self, wanted: Wanted, stretch: Stretch, columns: list[Column[Any]]) -> Select[Any]:
         """One walk along an index; where some statuses are wanted and others not, one for each, put together."""

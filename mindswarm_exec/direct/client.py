@@ -17,7 +17,7 @@ from redis import exceptions
 
 from mindswarm_exec.direct.requests import Options, checked, options_of, trace_of
 from mindswarm_exec.direct.verbs import ServiceThread, ServiceVerbs
-from mindswarm_exec.errors import ExecutionNotCompleted, ResultNotReady, UnknownAgent, UnknownExecution, UnknownTask
+from mindswarm_exec.errors import ExecutionNotCompleted, ResultNotReady, UnknownAgent, UnknownTask
 from mindswarm_exec.identifiers import Name, new_id
 from mindswarm_exec.ledger import reads
 from mindswarm_exec.ledger.answers import Started
@@ -253,7 +253,7 @@ class DirectClient(ServiceVerbs):
         deadline = None if timeout is None else time.monotonic() + timeout
         for fields in self._outcomes(execution_id, deadline):
             if fields.get("status") is None:
-                raise UnknownExecution.of(execution_id)
+                fields = self._archived_outcome(execution_id)
             status = Status(fields["status"])
             if status is COMPLETED:
                 return json.loads(fields["result"])
@@ -263,6 +263,12 @@ class DirectClient(ServiceVerbs):
             f"execution {execution_id} has not ended within {timeout:g} s; it goes on. Wait again.",
             execution_id=execution_id,
         )
+
+    def _archived_outcome(self, execution_id: str) -> Mapping[str, str]:
+        """The outcome of what has left the ledger. Raises UnknownExecution if it was never there."""
+        told = self.get(execution_id)
+        error = "{}" if told.error is None else told.error.model_dump_json(exclude_defaults=True)
+        return {"status": told.status.value, "result": json.dumps(told.result), "error": error}
 
     def _outcomes(self, execution_id: str, deadline: float | None) -> Iterator[Mapping[str, str]]:
         """What the record says of the outcome: now, at the notice of its end, and now and then between."""

@@ -321,6 +321,11 @@ def mark_archived(seqs: Mapping[str, str]) -> Operation[int]:
     return _script("mark_archived", lambda reply: int(reply[1]), *_flat(seqs))
 
 
+def restore(execution_id: str, ended_at_ms: int, record: Mapping[str, str]) -> Operation[None]:
+    """Put an execution back as it was archived, unless it is there."""
+    return _script("restore", lambda _: None, execution_id, ended_at_ms, *_flat(record))
+
+
 def forget(retention_ms: int, most: int, events_kept: int, *, only_archived: bool = False) -> Operation[int]:
     """Remove what has outlived its retention; returns the number of executions removed."""
     args = (retention_ms, most, events_kept, "1" if only_archived else "0", *sorted(TERMINAL))

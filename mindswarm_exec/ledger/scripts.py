@@ -13,7 +13,7 @@ from mindswarm_exec.settings import Settings
 
 #: Scripts that take in new work. They are refused when the server is at its memory limit; all others may
 #: still write then, so that what runs can finish and be controlled.
-TAKING_IN = frozenset({"start", "retry", "put_task"})
+TAKING_IN = frozenset({"start", "retry", "restore", "put_task"})
 #: Scripts that the server holds to writing nothing.
 LOOKING = frozenset({"look"})
 

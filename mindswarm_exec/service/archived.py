@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from mindswarm_exec.ledger import reads
+from mindswarm_exec.ledger import operations, reads
 from mindswarm_exec.ledger.faces import AsyncLedger
 from mindswarm_exec.ledger.listings import Order
 from mindswarm_exec.ledger.reads import Record
@@ -27,9 +27,9 @@ class OlderRecords(Protocol):
     """What the ledger has no more. Every call raises ArchiveUnavailable where it cannot be told."""
 
     async def get(self, execution_id: str) -> Record | None: ...
-    async def get_many(self, execution_ids: Sequence[str]) -> dict[str, Record]: ...
     async def page(self, wanted: Filter, limit: int, after: Order | None, down_to: Order | None) -> list[Found]: ...
     async def every(self, wanted: Filter) -> list[str]: ...
+    async def restore(self, execution_ids: Sequence[str]) -> None: ...
 
 
 class ArchivedRecords:
@@ -42,11 +42,18 @@ class ArchivedRecords:
 
     async def get(self, execution_id: str) -> Record | None:
         """The record of an ended execution, or None."""
-        return (await self.get_many([execution_id])).get(execution_id)
+        found = await asyncio.to_thread(self._archive.get, [execution_id])
+        return found[0].record if found else None
 
-    async def get_many(self, execution_ids: Sequence[str]) -> dict[str, Record]:
-        """The records of those that were archived, by id."""
-        return await asyncio.to_thread(self._archive.get_many, execution_ids)
+    async def restore(self, execution_ids: Sequence[str]) -> None:
+        """Put the executions back into the ledger as they ended, as far as they were archived and are not there.
+
+        They stay there for a minute or so, in which they can be brought back.
+        """
+        found = await asyncio.to_thread(self._archive.get, execution_ids)
+        await self._ledger.run_many(
+            [operations.restore(one.execution_id, one.ended_at_ms, one.record) for one in found]
+        )
 
     async def page(self, wanted: Filter, limit: int, after: Order | None, down_to: Order | None) -> list[Found]:
         """Up to `limit` that match and come behind `after` but not behind `down_to`, newest first."""

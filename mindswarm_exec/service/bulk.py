@@ -18,6 +18,7 @@ from mindswarm_exec.lifecycle import Move
 from mindswarm_exec.models.options import ExecutionOptions
 from mindswarm_exec.models.records import BulkOutcome
 from mindswarm_exec.service import listing
+from mindswarm_exec.service.archived import OlderRecords
 from mindswarm_exec.service.control import RetryFrom, cancellation, cancellation_of_children, retrial
 from mindswarm_exec.service.listing import Filter, Statuses, checked_statuses
 
@@ -86,9 +87,15 @@ class Bulk:
     A call that ends early (LedgerUnavailable) has done a part of its work; the same call again does the rest.
     """
 
-    def __init__(self, ledger: AsyncLedger, publish: Callable[[Sequence[Wake]], Awaitable[None]]) -> None:
+    def __init__(
+        self,
+        ledger: AsyncLedger,
+        publish: Callable[[Sequence[Wake]], Awaitable[None]],
+        older: OlderRecords | None = None,
+    ) -> None:
         self._ledger = ledger
         self._publish = publish
+        self._older = older
 
     async def cancel(self, wanted: Filter, reason: str, *, force: bool, dry_run: bool) -> BulkOutcome:
         """Cancel all that `wanted` admits, and their children."""
@@ -106,10 +113,15 @@ class Bulk:
     async def retry(
         self, wanted: Filter, options: ExecutionOptions | None, start_from: RetryFrom, *, dry_run: bool
     ) -> BulkOutcome:
-        """Bring back all that `wanted` admits."""
-        found = await listing.every(self._ledger, wanted)
+        """Bring back all that `wanted` admits, also of what is `older`."""
+        here = await listing.every(self._ledger, wanted)
+        # asked for after the ledger: what is archived meanwhile is found twice and brought back once
+        older = [] if self._older is None else await self._older.every(wanted)
+        is_older, found = set(older), list(dict.fromkeys([*older, *here]))
         done = 0
         for ids in _chunks([] if dry_run else found, CHUNK):
+            if self._older is not None and not is_older.isdisjoint(ids):
+                await self._older.restore(ids)
             replies = await self._run(await self._retrials(ids, options, start_from))
             done += sum(isinstance(reply, Done) for reply in replies)
         return _outcome("retry", found, done, dry_run)

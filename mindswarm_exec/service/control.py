@@ -29,10 +29,11 @@ from mindswarm_exec.ledger.replies import (
     Refused,
     Wake,
 )
-from mindswarm_exec.lifecycle import CANCEL, PAUSE, PENDING, RESUME, RETRY, Move
+from mindswarm_exec.lifecycle import CANCEL, PAUSE, PENDING, RESUME, RETRY, Move, Status
 from mindswarm_exec.models.options import ExecutionOptions
 from mindswarm_exec.models.records import Execution, Failure, Question
 from mindswarm_exec.service.actors import actor_facts
+from mindswarm_exec.service.archived import OlderRecords
 from mindswarm_exec.service.names import nearest
 from mindswarm_exec.service.questions import checked_answer
 from mindswarm_exec.service.records import execution_record, pending_question
@@ -77,10 +78,17 @@ class Publisher(Protocol):
 class ExecutionControl:
     """The verbs that change what was accepted. Each is in the ledger before it answers."""
 
-    def __init__(self, ledger: AsyncLedger, settings: Settings, publisher: Publisher | None = None) -> None:
+    def __init__(
+        self,
+        ledger: AsyncLedger,
+        settings: Settings,
+        publisher: Publisher | None = None,
+        older: OlderRecords | None = None,
+    ) -> None:
         self._ledger = ledger
         self._settings = settings
         self._publisher = publisher
+        self._older = older
 
     async def get(self, execution_id: str) -> Execution:
         """The execution as it is now; for a pending one with the reason why it waits."""
@@ -144,9 +152,13 @@ class ExecutionControl:
         """Bring back an execution that failed, timed out or was cancelled; `options` replace those it had.
 
         It goes on from its latest checkpoint, or with `start_from` "start" anew. Its history keeps every attempt.
+        One that was archived is put back into the ledger first.
         """
         record = await self._record(execution_id)
         reply = await self._ledger.run(retrial(execution_id, record, options, start_from))
+        while isinstance(reply, Absent) and Status(record["status"]) in RETRY.sources:
+            record = await self._restored(execution_id)
+            reply = await self._ledger.run(retrial(execution_id, record, options, start_from))
         if isinstance(reply, AgentUnknown):
             assert options is not None
             raise await self._unknown_agent(options)
@@ -203,8 +215,9 @@ class ExecutionControl:
             case Done(wakes=wakes):
                 await self._publish(wakes)
                 return await self.get(execution_id)
-            case Absent():
-                raise UnknownExecution.of(execution_id)
+            case Absent():  # unknown, or archived: it has ended
+                found = (await self._record(execution_id))["status"]
+                raise refusal(move, execution_id, found)
             case Refused(status=found):
                 facts = {"action": move.name, "execution_id": execution_id, "found": found, "actor": actor_facts()}
                 log.info("a control action was refused", extra=facts)
@@ -225,10 +238,19 @@ class ExecutionControl:
         return execution_record(execution_id, look.fields, waiting_for(look))
 
     async def _record(self, execution_id: str) -> Record:
+        """The record in the ledger, or else in the archive."""
         fields = await self._ledger.run(reads.execution(self._checked(execution_id)))
+        if fields is None and self._older is not None:
+            fields = await self._older.get(execution_id)
         if fields is None:
             raise UnknownExecution.of(execution_id)
         return fields
+
+    async def _restored(self, execution_id: str) -> Record:
+        """The record, in the ledger again if it was archived."""
+        if self._older is not None:
+            await self._older.restore([execution_id])
+        return await self._record(execution_id)
 
     def _checked(self, execution_id: str) -> str:
         """The id, if it looks like one: what is no id reaches no key of the ledger."""

@@ -10,12 +10,11 @@ from typing import NamedTuple, Protocol, Unpack, overload
 
 from pydantic import JsonValue
 
-from mindswarm_exec.errors import InvalidRequest, UnknownExecution, UnknownTask
+from mindswarm_exec.errors import InvalidRequest, UnknownTask
 from mindswarm_exec.identifiers import new_id
 from mindswarm_exec.ledger import operations, reads
 from mindswarm_exec.ledger.faces import AsyncLedger
 from mindswarm_exec.ledger.looks import Look
-from mindswarm_exec.ledger.reads import Record
 from mindswarm_exec.ledger.replies import (
     Accepted,
     AgentUnknown,
@@ -88,10 +87,9 @@ class ExecutionService(ExecutionControl):
         background: Background | None = None,
         older: OlderRecords | None = None,
     ) -> None:
-        super().__init__(ledger, settings, publisher)
+        super().__init__(ledger, settings, publisher, older)
         self._background = background
         self._rollups = Rollups(ledger)
-        self._older = older
 
     # --- submit ------------------------------------------------------------------------------
 
@@ -193,6 +191,8 @@ class ExecutionService(ExecutionControl):
     ) -> BulkOutcome:
         """Bring back every execution that failed, was cancelled or timed out and meets the criteria; as `retry`.
 
+        Those that have been archived are among them, as they are in `list`.
+
         Raises:
             InvalidRequest: no criterion is given, or another status.
             UnknownAgent: `options.agent.agent_id` has never registered.
@@ -200,7 +200,7 @@ class ExecutionService(ExecutionControl):
         wanted = chosen(RETRY, criteria)
         if options and options.agent.agent_id and options.agent.agent_id not in await self._agent_ids():
             raise await self._unknown_agent(options)
-        bulk = Bulk(self._ledger, self._publish)
+        bulk = Bulk(self._ledger, self._publish, self._older)
         return await bulk.retry(wanted, options, start_from, dry_run=dry_run)
 
     # --- look --------------------------------------------------------------------------------------------
@@ -294,16 +294,6 @@ class ExecutionService(ExecutionControl):
         look = await self._ledger.run(operations.look_for(record["class_id"], "", record["project_id"]))
         assert look is not None, "what is only thought of is never absent"
         return replace(look, execution_id=execution_id, fields=record)
-
-    async def _record(self, execution_id: str) -> Record:
-        """The record in the ledger, or else in the archive."""
-        try:
-            return await super()._record(execution_id)
-        except UnknownExecution:
-            record = await self._older.get(self._checked(execution_id)) if self._older is not None else None
-            if record is None:
-                raise
-            return record
 
     async def _work_of(self, request: StartRequest) -> Work:
         """What is to be done; what the request leaves open comes from its task."""

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
 import pytest
 
@@ -17,68 +14,15 @@ from mindswarm_exec.archive.store import Archive
 from mindswarm_exec.errors import ArchiveUnavailable, InvalidRequest, UnknownExecution
 from mindswarm_exec.ledger import operations
 from mindswarm_exec.ledger.operations import Settlement
-from mindswarm_exec.lifecycle import COMPLETE, FAIL, Move, Status
-from mindswarm_exec.models.options import ExecutionOptions
-from mindswarm_exec.service import Services, open_services
+from mindswarm_exec.lifecycle import COMPLETE, FAIL, Status
 from mindswarm_exec.settings import Settings
 from scheduler.archiving import Archiver
 from scheduler.sweeps import Sweeper
+from tests.archive.archived_world import archive_all, ask, ended, pages
 from tests.eventually import eventually
 from tests.ledger.world import World
 
-T = TypeVar("T")
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture
-def world(valkey_url: str, namespace: str, archive_url: str) -> Iterator[World]:
-    """A ledger that forgets at once."""
-    settings = Settings(namespace=namespace, retention_seconds=0.001, archive_url=archive_url, redis_url=valkey_url)
-    world = World(valkey_url, settings)
-    world.open_agent()
-    yield world
-    world.close()
-
-
-def ended(world: World, move: Move = COMPLETE, **options: object) -> str:
-    execution_id = world.submit("t", ExecutionOptions.model_validate(options))
-    assert execution_id is not None
-    world.settle(world.running(execution_id), Settlement(move))
-    return execution_id
-
-
-def archive_all(world: World, archive: Archive | None = None) -> None:
-    """One tick of the scheduler, when all that has ended is due."""
-    store = archive or open_archive(world.settings)
-    assert store is not None
-
-    def check() -> None:
-        Sweeper(world.ledger, lambda wakes: None, Archiver(world.ledger, store)).forget()
-        assert not [fields for fields in world.snapshot().executions.values() if Status(fields["status"]).is_terminal]
-
-    eventually(check)
-    store.close()
-
-
-def ask(world: World, question: Callable[[Services], Awaitable[T]]) -> T:
-    async def answer() -> T:
-        assert world.settings.redis_url is not None
-        async with open_services(world.settings.redis_url, world.settings) as services:
-            return await question(services)
-
-    return asyncio.run(answer())
-
-
-def pages(world: World, limit: int, status: str | None = None) -> list[str]:
-    """The ids of all pages of the history."""
-    found: list[str] = []
-    cursor = None
-    while True:
-        page = ask(world, lambda on, at=cursor: on.executions.list_history(status, limit=limit, cursor=at))  # type: ignore[misc]
-        found += [execution.execution_id for execution in page.executions]
-        cursor = page.next_cursor
-        if cursor is None:
-            return found
 
 
 def test_what_was_archived_is_told_as_before(world: World) -> None:
@@ -141,7 +85,7 @@ def test_an_archiver_that_is_killed_at_any_moment_loses_nothing(
         finally:
             process.kill()
             process.wait()
-        archived = {execution_id for execution_id in ids if archive.get(execution_id) is not None}
+        archived = {execution_id for execution_id in ids if archive.get([execution_id])}
         assert archived | set(world.snapshot().executions) == set(ids)
     archive_all(world, archive)
     assert pages(world, 50) == ids[::-1]
@@ -151,7 +95,7 @@ def test_nothing_is_forgotten_while_the_archive_is_away(world: World, tmp_path: 
     execution_id = ended(world)
     away = Archive(f"sqlite:///{tmp_path / 'no' / 'such' / 'directory.db'}", world.settings.namespace)
     with pytest.raises(ArchiveUnavailable, match="MINDSWARM_ARCHIVE_URL"):
-        away.get(execution_id)
+        away.get([execution_id])
     for _ in range(3):
         Sweeper(world.ledger, lambda wakes: None, Archiver(world.ledger, away)).forget()
     assert execution_id in world.snapshot().executions

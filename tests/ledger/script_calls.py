@@ -30,6 +30,7 @@ def named_calls() -> dict[str, Operation[Any]]:
     most: Any = "most"
     statuses: Any = "statuses"
     end: Any = "instant to end at"
+    ended: Any = "instant of its end"
     amount: Any = "amount"
     deadline: Any = "deadline"
     head_start: Any = "head start"
@@ -87,6 +88,7 @@ def named_calls() -> dict[str, Operation[Any]]:
         "expire_lease": operations.expire_lease("agent_id", retention),
         "match_waiting": operations.match_waiting(most),
         "forget": operations.forget(retention, most, kept, only_archived=True),
+        "restore": operations.restore(id, ended, FIELDS),
         "mark_archived": operations.mark_archived({"execution_id": "seq"}),
         "roll_up": operations.roll_up(most, ("minutes", "hours", "days")),  # type: ignore[arg-type]
         "put_task": operations.put_task("task_id", "create", "event", data, "project_id", FIELDS),
