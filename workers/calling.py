@@ -104,7 +104,7 @@ class HandlerCalls:
             return failed(error.type, error.message, error.measured)
         except InvalidPayload as error:
             return raised(error, OutcomeKind.REFUSED)
-        except BaseException as error:
+        except BaseException as error:  # whatever a handler raises, sys.exit() too, is its outcome
             log.info(
                 "a handler raised",
                 exc_info=error,

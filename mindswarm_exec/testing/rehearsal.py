@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import JsonValue
@@ -22,6 +21,7 @@ from mindswarm_exec.models.options import StartRequest
 from mindswarm_exec.models.records import Failure, Question
 from mindswarm_exec.settings import Settings
 from mindswarm_exec.testing.offers import offer_of, target_of
+from mindswarm_exec.testing.raised import Raised
 from mindswarm_exec.testing.rehearsed_attempt import RehearsedAttempt, Script
 from workers.calling import HandlerCalls
 from workers.isolation.process import ProcessIsolation
@@ -68,6 +68,7 @@ class Rehearsal:
         Raises:
             ExecutionNotCompleted: there is none; its cause is what the handler raised.
         """
+        __tracebackhide__ = True  # pytest shows the line of the test, and of the handler
         if self.status is not COMPLETED:
             detail = f": {self.error.type or self.error.kind}: {self.error.message}" if self.error else ""
             raise ExecutionNotCompleted(
@@ -119,7 +120,7 @@ def run(
     script = Script(pause_at, cancel_at, answers or {}, children or {})
     held = _held(offered.task_type, payload, checkpoint, attempt, options_of(options, more_options).stored)
     running = RehearsedAttempt(held, script, settings.max_payload_bytes)
-    raised: list[Exception] = []
+    raised = Raised()
     return _performed(_calls(agent, offered, raised, settings), running, raised)
 
 
@@ -134,37 +135,13 @@ def _seen(wanted: Handler | Callable[..., Any]) -> tuple[Agent, Handler]:
     return Agent(UNOFFERED), Handler(UNOFFERED, wanted, "async" if is_async else "thread")
 
 
-def _calls(agent: Agent, handler: Handler, raised: list[Exception], settings: Settings) -> HandlerCalls:
+def _calls(agent: Agent, handler: Handler, raised: Raised, settings: Settings) -> HandlerCalls:
     """Where the handler is called, alone, with its agent's hooks for a cancel."""
     alone = Agent(agent.name)
     alone.cancel_hooks = agent.cancel_hooks
-    is_apart = handler.isolation == "process"
-    alone.handlers[handler.task_type] = handler if is_apart else _noting(handler, raised)
-    processes = ProcessIsolation(target_of(agent), settings) if is_apart else None
+    alone.handlers[handler.task_type] = raised.noting_handler(handler)
+    processes = ProcessIsolation(target_of(agent), settings) if handler.isolation == "process" else None
     return HandlerCalls(alone, processes, settings.max_payload_bytes)
-
-
-def _noting(handler: Handler, raised: list[Exception]) -> Handler:
-    """The handler, with what it raises noted: of an outcome only the message is left."""
-    function = handler.function
-
-    @functools.wraps(function)
-    def called(*args: Any) -> Any:
-        try:
-            return function(*args)
-        except Exception as error:
-            raised.append(error)
-            raise
-
-    @functools.wraps(function)
-    async def awaited(*args: Any) -> Any:
-        try:
-            return await function(*args)
-        except Exception as error:
-            raised.append(error)
-            raise
-
-    return replace(handler, function=awaited if handler.isolation == "async" else called)
 
 
 def _held(
@@ -187,7 +164,7 @@ def _held(
     )
 
 
-def _performed(calls: HandlerCalls, running: RehearsedAttempt, raised: list[Exception]) -> Rehearsal:
+def _performed(calls: HandlerCalls, running: RehearsedAttempt, raised: Raised) -> Rehearsal:
     calls.start()
     try:
         outcome = calls.perform(running)
@@ -202,7 +179,7 @@ def _performed(calls: HandlerCalls, running: RehearsedAttempt, raised: list[Exce
         status=how.move.target,
         _result=None if outcome.result is None else json.loads(outcome.result),
         error=outcome.failure,
-        exception=raised[-1] if raised else None,
+        exception=raised.of(running.execution_id),
         progress=running.told,
         output=running.printed,
         checkpoints=running.checkpoints,

@@ -11,6 +11,7 @@ from mindswarm_exec.agent import Agent
 from mindswarm_exec.agent_loading import load_agent
 from mindswarm_exec.direct import DirectClient
 from mindswarm_exec.direct.client import DirectHandle
+from mindswarm_exec.errors import ExecutionNotCompleted, ResultNotReady
 from mindswarm_exec.ledger.faces import SyncLedger, connect_sync
 from mindswarm_exec.ledger.replies import Wake
 from mindswarm_exec.lifecycle import Status
@@ -18,7 +19,9 @@ from mindswarm_exec.models.records import Execution
 from mindswarm_exec.service.sweeps import Swept, sweep
 from mindswarm_exec.settings import Settings
 from mindswarm_exec.testing.clock import TestClock
+from mindswarm_exec.testing.raised import Raised
 from mindswarm_exec.testing.swarm_agent import SwarmAgent
+from mindswarm_exec.testing.whereabouts import whereabouts
 
 #: How long a test waits before it fails, unless it says otherwise.
 PATIENCE_SECONDS = 10.0
@@ -28,9 +31,25 @@ LOOK_SECONDS = 0.01
 class SwarmHandle(DirectHandle):
     """One execution of a swarm. It waits for seconds, not for ever."""
 
+    def __init__(self, client: DirectClient, execution_id: str, raised: Raised) -> None:
+        super().__init__(client, execution_id)
+        self._raised = raised
+
     def result(self, timeout: float | None = PATIENCE_SECONDS) -> Any:
-        """As `DirectHandle.result`."""
-        return super().result(timeout)
+        """Wait for the result.
+
+        Raises:
+            ExecutionNotCompleted: it ended without one; its cause is what the handler raised.
+            ResultNotReady: it has not ended within `timeout` seconds; the message says where it is.
+        """
+        __tracebackhide__ = True  # pytest shows the line of the test, and of the handler
+        try:
+            return super().result(timeout)
+        except ExecutionNotCompleted as ended:
+            raise ExecutionNotCompleted(str(ended), **ended.facts) from self._raised.of(self.execution_id)
+        except ResultNotReady:
+            told = f"after {timeout:g} s {whereabouts(self.get())}"
+            raise ResultNotReady(told, execution_id=self.execution_id) from None
 
     def get(self) -> Execution:
         """Its record as it is now."""
@@ -40,14 +59,16 @@ class SwarmHandle(DirectHandle):
         """Wait until it is in one of these states, and answer its record.
 
         Raises:
-            AssertionError: it was not, within `timeout` seconds; the message says where it is.
+            AssertionError: it was not, within `timeout` seconds; the message says where it is. Where its handler
+                raised, that is the cause.
         """
+        __tracebackhide__ = True
         deadline = time.monotonic() + timeout
         while (found := self.get()).status not in wanted:
             if time.monotonic() >= deadline:
-                told = f", {found.error.message}" if found.error else ""
                 states = " or ".join(map(str, wanted))
-                raise AssertionError(f"{found.task_type} is {found.status.value}, not {states}{told}")
+                told = f"not {states} after {timeout:g} s: {whereabouts(found)}"
+                raise AssertionError(told) from self._raised.of(self.execution_id)
             time.sleep(LOOK_SECONDS)
         return found
 
@@ -64,6 +85,7 @@ class Swarm:
         self.settings = Settings.model_validate({"namespace": f"test-{secrets.token_hex(6)}", **settings})
         self._url = url
         self._ledger = SyncLedger(connect_sync(url, self.settings), self.settings, test_clock=True)
+        self._raised = Raised()
         self._agents: dict[str, SwarmAgent] = {}
         self._replaced: list[SwarmAgent] = []
         self.clock = TestClock(self._ledger)
@@ -83,7 +105,7 @@ class Swarm:
         A second one of the same name takes the place of the first, as a second process would: what ran there is lost.
         """
         found = load_agent(agent) if isinstance(agent, str) else agent
-        started = SwarmAgent(found, name, self._url, self.settings, self.publish)
+        started = SwarmAgent(found, name, self._url, self.settings, self._raised, self.publish)
         if started.name in self._agents:
             self._replaced.append(self._agents[started.name])
         self._agents[started.name] = started
@@ -96,7 +118,7 @@ class Swarm:
 
     def handle(self, execution_id: str) -> SwarmHandle:
         """A handle on an execution that was started otherwise, such as a child."""
-        return SwarmHandle(self.client, execution_id)
+        return SwarmHandle(self.client, execution_id, self._raised)
 
     def sweep(self) -> Swept:
         """Move on what is due by the clock: delays, retries, timeouts, and the work of agents that are cut off.

@@ -14,6 +14,7 @@ from mindswarm_exec.ledger.operations import Operation
 from mindswarm_exec.ledger.replies import Wake
 from mindswarm_exec.settings import Settings
 from mindswarm_exec.testing.offers import target_of
+from mindswarm_exec.testing.raised import Raised
 from workers.attempt import Wish
 from workers.engine import UnifiedTaskEngine
 from workers.isolation.process import ProcessIsolation
@@ -38,6 +39,7 @@ class SwarmAgent:
         name: str | None,
         url: str,
         settings: Settings,
+        raised: Raised,
         publish: Callable[[Sequence[Wake]], None],
     ) -> None:
         profile = agent.profile(name)
@@ -46,7 +48,7 @@ class SwarmAgent:
         has_processes = any(handler.isolation == "process" for handler in agent.handlers.values())
         processes = ProcessIsolation(target_of(agent), settings) if has_processes else None
         self._engine = UnifiedTaskEngine(
-            agent, self.name, self._ledger, settings, processes=processes, publish=publish
+            raised.noting(agent), self.name, self._ledger, settings, processes=processes, publish=publish
         )
         renewing = {"lease_seconds": RENEWING_LEASE_SECONDS, "sweep_seconds": NEVER_SECONDS}
         self._membership = Membership(

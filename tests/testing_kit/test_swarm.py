@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import threading
+import traceback
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from mindswarm_exec.errors import ExecutionNotCompleted, InvalidRequest
+from mindswarm_exec import Agent, ExecutionContext
+from mindswarm_exec.errors import ExecutionNotCompleted, InvalidRequest, ResultNotReady
 from mindswarm_exec.testing import Swarm
 from tests.eventually import eventually
 from tests.testing_kit import agents_under_test as agents
+from tests.testing_kit.test_plugin import pytest_in
 
 TEXTS = {"texts": ["to be or not", "to be"]}
 COUNTS = {"text 0": 4, "text 1": 2}
@@ -211,3 +216,100 @@ class TestSettings:
     def test_a_test_may_have_settings_of_its_own(self, swarm: Swarm) -> None:
         with pytest.raises(InvalidRequest, match="1024"):
             swarm.start("count", {"texts": ["x" * 2000]})
+
+
+# --- what a failing test says ------------------------------------------------------------------------------
+
+
+def test_a_failure_is_caused_by_what_the_handler_raised_with_its_lines(swarm: Swarm) -> None:
+    swarm.agent(agents.agent)
+    handle = swarm.start("fail")
+    with pytest.raises(ExecutionNotCompleted, match="ended as failed: Shaky: it broke") as caught:
+        handle.result()
+    cause = caught.value.__cause__
+    assert isinstance(cause, agents.Shaky)
+    assert Path(traceback.extract_tb(cause.__traceback__)[0].filename).name == "agents_under_test.py"
+    with pytest.raises(AssertionError, match="not completed after 0 s: fail is failed; Shaky: it broke") as failed:
+        handle.await_status("completed", timeout=0)
+    assert failed.value.__cause__ is cause
+
+
+@pytest.mark.parametrize(
+    ("task_type", "options", "says"),
+    [
+        ("cuont", {}, r"cuont is pending; no agent can ever run .*did you mean 'count'"),
+        (
+            "count",
+            {"start_at": "2099-01-01T00:00:00Z"},
+            r"count is pending; .* Put swarm\.clock forward, then swarm\.sweep",
+        ),
+    ],
+)
+def test_a_wait_in_vain_says_where_it_is(swarm: Swarm, task_type: str, options: Any, says: str) -> None:
+    swarm.agent(agents.agent)
+    with pytest.raises(ResultNotReady, match=says):
+        swarm.start(task_type, TEXTS, **options).result(timeout=0.1)
+
+
+def test_a_wait_for_what_runs_or_asks_says_how_far_it_is(swarm: Swarm) -> None:
+    asking, running = Agent("asking"), Agent("running")
+
+    @asking.task("ask")
+    async def ask(ctx: ExecutionContext) -> object:
+        return await ctx.ask("Really?")
+
+    @running.task("run")
+    async def run(ctx: ExecutionContext) -> None:
+        await ctx.progress(0.3, "reading")
+        await asyncio.Event().wait()
+
+    swarm.agent(asking)
+    swarm.agent(running)
+    asked = swarm.start("ask")
+    asked.await_status("paused")
+    with pytest.raises(
+        ResultNotReady, match=r"after 0.1 s ask is paused; it asks 'Really\?': answer with provide_input"
+    ):
+        asked.result(timeout=0.1)
+    begun = swarm.start("run")
+    eventually(lambda: _equal(begun.get().progress.fraction, 0.3), within_ms=10_000)
+    with pytest.raises(ResultNotReady, match="run is running; attempt 1 is at 30%, reading"):
+        begun.result(timeout=0.1)
+
+
+def test_a_failing_test_shows_the_line_of_the_handler_and_nothing_of_the_kit(tmp_path: Path) -> None:
+    (tmp_path / "test_broken.py").write_text(BROKEN)
+    ended = pytest_in(tmp_path)
+    assert "2 failed" in ended.stdout
+    assert ended.stdout.count('>       return {}["absent"]') == 2
+    assert ".result == 1" in ended.stdout
+    assert ".result() == 1" in ended.stdout
+    assert "calling.py" not in ended.stdout
+    assert "rehearsal.py" not in ended.stdout
+    assert "swarm.py" not in ended.stdout
+
+
+BROKEN = """
+from mindswarm_exec import Agent
+from mindswarm_exec.testing import run
+
+agent = Agent("broken")
+
+
+@agent.task("break")
+async def broken(ctx):
+    return {}["absent"]
+
+
+def test_alone():
+    assert run(broken).result == 1
+
+
+def test_on_a_swarm(swarm):
+    swarm.agent(agent)
+    assert swarm.start("break").result() == 1
+"""
+
+
+def _equal(found: object, wanted: object) -> None:
+    assert found == wanted
