@@ -37,8 +37,10 @@ a test compares the two.
     swept_at        string   ms of the latest sweep                                 for ever
     events          stream   every event; also the name of the pub/sub channel      the newest `max_events`
     event_counts    hash     event type → how often it happened                     for ever
-    rollup          hash     by period, start, group: "<name> <measure>" → sum      as the settings say
     rolled          hash     how far events are rolled up, how many were lost       for ever
+    counted         list     by minute (ms) and group: what each roll-up counted    as the settings say
+    summed          hash     by span and group: what was added up, and how far      as the settings say
+    unfolded        zset     hour (ms) with counts that are not yet added up → hour  until they are
     ended           channel  by execution: its end: the status, and a small result  -
     control         channel  by agent: a wish for an attempt, its new state, or a fence -
     clock_offset    string   ms added to the server's clock; tests only             -
@@ -66,7 +68,7 @@ FAMILIES = frozenset(
         "agent",
     }
     | {"serves", "held", "success", "deadlines", "affinity", "concurrency", "held_back", "idempotency", "task"}
-    | {"rollup", "rolled"}
+    | {"rolled", "counted", "summed", "unfolded"}
     | {"tasks", "uses", "swept_at", "events", "ended", "control", "clock_offset", "api_key", "children", "cascade"}
     | {"event_counts", "elsewhere", "flow", "starved"}
 )

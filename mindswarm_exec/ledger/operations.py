@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -332,9 +332,24 @@ def forget(retention_ms: int, most: int, events_kept: int, *, only_archived: boo
     return _script("forget", lambda reply: int(reply[1]), *args)
 
 
-def roll_up(most: int, kept_ms: tuple[int, int, int]) -> Operation[Rolled]:
-    """Count what ended since the last call. `kept_ms`: how long minutes, hours and days are kept."""
-    return _script("roll_up", lambda reply: Rolled(*map(int, reply[1:])), most, *kept_ms)
+def roll_up(most: int, minutes_kept_ms: int) -> Operation[Rolled]:
+    """Count what ended since the last call. What was counted in a minute is kept that long."""
+    return _script("roll_up", _read_rolled, most, minutes_kept_ms)
+
+
+def _read_rolled(reply: Any) -> Rolled:
+    read, behind, lost, minute_ms, now_ms, unfolded = reply[1:]
+    return Rolled(int(read), int(behind), int(lost), int(minute_ms), int(now_ms), tuple(map(int, unfolded)))
+
+
+def keep_sum(name: str, since: int, upto: int, sums: str, forgotten_at_ms: int) -> Operation[bool]:
+    """Keep counts that were added up from `since` up to `upto`; False if what is kept reaches further."""
+    return _script("keep_sum", lambda reply: reply[1] == "1", name, since, upto, sums, forgotten_at_ms)
+
+
+def note_folded(hours_ms: Sequence[int]) -> Operation[None]:
+    """Note that all counts of these hours are in the sums of their hours and days."""
+    return Operation((("ZREM", Key("unfolded"), *hours_ms),), lambda _: None)
 
 
 # --- tasks -----------------------------------------------------------------------------------------------

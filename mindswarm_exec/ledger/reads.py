@@ -223,10 +223,21 @@ def swept_at_ms() -> Operation[int | None]:
     return Operation((("GET", Key("swept_at")),), lambda replies: int(replies[0]) if replies[0] else None)
 
 
-def rollup(group: str, period: str, start_ms: int) -> Operation[dict[str, int]]:
-    """The fields of one rollup: "<name> <measure>" → amount."""
-    step = ("HGETALL", Key("rollup", f"{period}:{start_ms}:{group}"))
-    return Operation((step,), lambda replies: {name: int(said) for name, said in _mapping(replies[0]).items()})
+def counted(group: str, minute_ms: int, first: int) -> Operation[list[str]]:
+    """What roll-ups have counted in a minute, from the `first` of them on; each as JSON."""
+    step = ("LRANGE", Key("counted", f"{minute_ms}:{group}"), first, -1)
+    return Operation((step,), lambda replies: list(replies[0]))
+
+
+def summed(name: str) -> Operation[tuple[int, int, str] | None]:
+    """What was added up over a span: since when, how far, and the counts as JSON."""
+    step = ("HMGET", Key("summed", name), "since", "upto", "sums")
+
+    def read(replies: list[Any]) -> tuple[int, int, str] | None:
+        since, upto, sums = replies[0]
+        return None if sums is None else (int(since), int(upto), sums)
+
+    return Operation((step,), read)
 
 
 def sweep_age_ms() -> Operation[int]:

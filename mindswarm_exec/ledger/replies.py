@@ -157,6 +157,11 @@ class Rolled:
     read: int
     behind: int
     lost: int
+    #: the minute that is counted into; nothing is added to those before it any more
+    minute_ms: int
+    now_ms: int
+    #: hours with counts that are not yet added up, the first one first
+    unfolded: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,11 @@ it is off by at most one part in 32, or 3.2 %.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import operator
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import accumulate
 
 #: Buckets for each doubling.
 STEPS = 16
@@ -33,11 +37,54 @@ def middle_of(bucket: int) -> float:
     return lowest + ((1 << shift) - 1) / 2
 
 
-def percentile(counts: Mapping[int, int], fraction: float) -> float | None:
-    """The duration that `fraction` of those counted do not exceed, by nearest rank; None of nothing."""
-    rank = max(1, math.ceil(fraction * sum(counts.values())))
-    for bucket in sorted(counts):
-        rank -= counts[bucket]
-        if rank <= 0:
-            return middle_of(bucket)
-    return None
+@dataclass(slots=True)
+class Histogram:
+    """How many durations are in each bucket, from `first` on: the buckets in use lie close together."""
+
+    first: int = 0
+    counts: list[int] = field(default_factory=list)
+
+    @property
+    def total(self) -> int:
+        return sum(self.counts)
+
+    def count(self, bucket: int, number: int = 1) -> None:
+        """Count `number` durations of one bucket."""
+        self._reach(bucket, bucket + 1)
+        self.counts[bucket - self.first] += number
+
+    def add(self, other: Histogram) -> None:
+        """Count what the other has counted too."""
+        self._combine(other, operator.add)
+
+    def subtract(self, other: Histogram) -> None:
+        """Count no longer what the other has counted, all of which was counted here."""
+        self._combine(other, operator.sub)
+
+    def percentiles(self, fractions: Iterable[float]) -> list[float | None]:
+        """For each fraction the duration that so many of those counted do not exceed, by nearest rank."""
+        ranks = list(accumulate(self.counts))
+        if not ranks or not ranks[-1]:
+            return [None for _ in fractions]
+        return [middle_of(self.first + self._place(ranks, fraction)) for fraction in fractions]
+
+    @staticmethod
+    def _place(ranks: Sequence[int], fraction: float) -> int:
+        return bisect_left(ranks, max(1, math.ceil(fraction * ranks[-1])))
+
+    def _combine(self, other: Histogram, combined: Callable[[int, int], int]) -> None:
+        if not other.counts:
+            return
+        self._reach(other.first, other.first + len(other.counts))
+        start = other.first - self.first
+        span = slice(start, start + len(other.counts))
+        self.counts[span] = map(combined, self.counts[span], other.counts)
+
+    def _reach(self, first: int, end: int) -> None:
+        """Have a count, if only of nought, for each bucket from `first` up to `end`."""
+        if not self.counts:
+            self.first = first
+        if first < self.first:
+            self.counts[:0] = [0] * (self.first - first)
+            self.first = first
+        self.counts += [0] * (end - self.first - len(self.counts))

@@ -90,7 +90,8 @@ def named_calls() -> dict[str, Operation[Any]]:
         "forget": operations.forget(retention, most, kept, only_archived=True),
         "restore": operations.restore(id, ended, FIELDS),
         "mark_archived": operations.mark_archived({"execution_id": "seq"}),
-        "roll_up": operations.roll_up(most, ("minutes", "hours", "days")),  # type: ignore[arg-type]
+        "roll_up": operations.roll_up(most, "minutes"),  # type: ignore[arg-type]
+        "keep_sum": operations.keep_sum("name", "since", "upto", "sums", "instant"),  # type: ignore[arg-type]
         "put_task": operations.put_task("task_id", "create", "event", data, "project_id", FIELDS),
     }
 

@@ -36,7 +36,9 @@ _READS: dict[str, tuple[Any, ...]] = {
     "starved": ("ZRANGE", 0, -1, "WITHSCORES"),
     "idempotency": ("GET",),
     "task": ("HGETALL",),
-    "rollup": ("HGETALL",),
+    "counted": ("LRANGE", 0, -1),
+    "summed": ("HGETALL",),
+    "unfolded": ("ZRANGE", 0, -1, "WITHSCORES"),
 }
 
 Record = dict[str, str]

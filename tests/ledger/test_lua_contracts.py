@@ -85,7 +85,9 @@ def test_scripts_use_key_families_that_exist() -> None:
 
 def test_every_key_family_is_documented_and_used() -> None:
     assert keys.__doc__ is not None
-    documented = set(re.findall(r"^    (\w+) +(?:hash|zset|set|string|stream|channel) ", keys.__doc__, re.MULTILINE))
+    documented = set(
+        re.findall(r"^    (\w+) +(?:hash|zset|set|list|string|stream|channel) ", keys.__doc__, re.MULTILINE)
+    )
     assert documented == keys.FAMILIES
     package = Path(mindswarm_exec.__file__).parent
     texts = [body(name) for name in (*SCRIPT_NAMES, "prelude")]

@@ -15,26 +15,27 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.looking import fill
 from mindswarm_exec.errors import InvalidRequest
-from mindswarm_exec.ledger import operations, reads
+from mindswarm_exec.ledger import operations
 from mindswarm_exec.ledger.faces import AsyncLedger, connect_async
 from mindswarm_exec.ledger.operations import Settlement
+from mindswarm_exec.ledger.plans import carry_out
 from mindswarm_exec.ledger.replies import Rolled
 from mindswarm_exec.lifecycle import CANCEL, COMPLETE, FAIL, POSTPONE, TIME_OUT, Move
 from mindswarm_exec.models.options import ExecutionOptions
 from mindswarm_exec.models.records import MetricGroup, MetricWindow
+from mindswarm_exec.service.folding import WINDOWS, Folder
 from mindswarm_exec.service.histogram import ERROR_BOUND, bucket_of
 from mindswarm_exec.service.records import history_entries
-from mindswarm_exec.service.rollups import PERIODS_MS, WINDOWS, Rollups, covering, groups_of
+from mindswarm_exec.service.rollups import Rollups
 from mindswarm_exec.service.spans import lives_of
+from mindswarm_exec.service.sums import Sum, groups_of
 from scheduler.rollups import Roller
 from tests.eventually import eventually
 from tests.ledger.world import RETENTION_MS, World
 
 PLAIN = ExecutionOptions()
 HOUR_MS = 3_600_000
-KEPT = (HOUR_MS, HOUR_MS, HOUR_MS)
 ROOT = Path(__file__).parents[2]
 
 
@@ -48,19 +49,27 @@ def ended(world: World, move: Move = COMPLETE) -> str:
 
 def roll_up_all(world: World, most: int = 100) -> Rolled:
     while True:
-        rolled: Rolled = world.run(operations.roll_up(most, KEPT))
+        rolled: Rolled = world.run(operations.roll_up(most, HOUR_MS))
         if not rolled.read:
             return rolled
 
 
-def groups(world: World, group_by: str, period: str = "minute") -> dict[str, MetricGroup]:
+def groups(world: World, group_by: str) -> dict[str, MetricGroup]:
     """All that is rolled up, by name."""
-    names = world.ledger.client.keys(world.ledger.keys.of("rollup", f"{period}:*:{group_by}"))
-    starts = [(period, int(name.split(":")[-2])) for name in names]
-    sums: Counter[str] = Counter()
-    for rollup in world.ledger.run_many([reads.rollup(group_by, *start) for start in starts]):
-        sums.update(rollup)
-    return {group.key: group for group in groups_of(sums, HOUR_MS)}
+    found = Sum(0, 0)
+    for name, counted in world.snapshot().families["counted"].items():
+        if name.endswith(f":{group_by}"):
+            for each in counted:
+                found.count(each)
+    return {group.key: group for group in groups_of(found, HOUR_MS)}
+
+
+def counted_by_window(world: World, name: str, group_by: str) -> dict[str, MetricGroup]:
+    """What the kept sums say of a window, by name."""
+    rolled = world.run(operations.roll_up(100, HOUR_MS))
+    found = carry_out(world.ledger, Folder(group_by, rolled, world.settings).window(name))
+    assert found is not None
+    return {group.key: group for group in groups_of(found, HOUR_MS)}
 
 
 def window(world: World, url: str, group_by: str, of: str = "5m") -> MetricWindow:
@@ -96,11 +105,13 @@ def test_rollers_that_are_killed_and_doubled_count_each_end_once(world: World, v
         for roller in rollers:
             roller.kill()
             roller.wait()
-    assert roll_up_all(world) == Rolled(0, 0, 0)
-    for period in PERIODS_MS:
-        assert {name: group.count for name, group in groups(world, "status", period).items()} == ends
+    rolled = roll_up_all(world)
+    assert (rolled.behind, rolled.lost) == (0, 0)
+    for window_name in ("1h", "24h", "7d", "30d"):
+        found = counted_by_window(world, window_name, "status")
+        assert {name: group.count for name, group in found.items()} == ends
         for group_by, name in (("agent", "ant"), ("task_type", "t"), ("project", "default")):
-            group = groups(world, group_by, period)[name]
+            group = counted_by_window(world, window_name, group_by)[name]
             assert (group.completed, group.failed) == (ends["completed"], ends["failed"])
             assert (group.cancelled, group.timed_out) == (ends["cancelled"], ends["timed_out"])
 
@@ -175,11 +186,15 @@ def test_the_script_measures_what_the_service_measures(world: World, pauses: str
     (spans,) = lives_of(history_entries(world.snapshot().executions[execution_id]), now_ms=0)
     assert spans.running_ms is not None
     assert spans.running_ms >= 30
-    fields = world.snapshot().families["rollup"]
-    (said,) = [value for name, value in fields.items() if name.startswith("minute:") and name.endswith(":project")]
-    assert int(said["default waited_ms"]) == spans.waiting_ms
-    assert int(said["default ran_ms"]) == spans.running_ms
-    assert said[f"default ran.{bucket_of(spans.running_ms)}"] == "1"
+    counted = world.snapshot().families["counted"]
+    (said,) = [json.loads(each) for name, all in counted.items() if name.endswith(":project") for each in all]
+    assert said["names"]["default"] == {
+        "completed": 1,
+        "waited_ms": spans.waiting_ms,
+        f"waited.{bucket_of(spans.waiting_ms)}": 1,
+        "ran_ms": spans.running_ms,
+        f"ran.{bucket_of(spans.running_ms)}": 1,
+    }
 
 
 def test_events_that_were_trimmed_away_unread_are_told(world: World, valkey_url: str) -> None:
@@ -190,8 +205,8 @@ def test_events_that_were_trimmed_away_unread_are_told(world: World, valkey_url:
         ended(world)
     client, events = world.ledger.client, world.ledger.keys.of("events")
     client.xtrim(events, maxlen=4, approximate=False)
-    rolled = world.run(operations.roll_up(100, KEPT))
-    assert rolled == Rolled(read=4, behind=0, lost=16)
+    rolled = world.run(operations.roll_up(100, HOUR_MS))
+    assert (rolled.read, rolled.behind, rolled.lost) == (4, 0, 16)
     found = window(world, valkey_url, "status")
     assert found.lost == 16
     assert sum(group.count for group in found.groups) == 2
@@ -218,7 +233,7 @@ def test_a_busy_agent_has_a_utilisation(world: World) -> None:
     world.running(execution_id)
 
     def sampled() -> None:
-        world.run(operations.roll_up(100, KEPT))
+        world.run(operations.roll_up(100, HOUR_MS))
         assert "ant" in groups(world, "agent")
 
     eventually(sampled)
@@ -247,39 +262,3 @@ def test_a_window_counts_up_to_now(world: World, valkey_url: str) -> None:
 def test_a_window_that_is_not_offered_is_refused(world: World, valkey_url: str) -> None:
     with pytest.raises(InvalidRequest, match="window is one of 5m, 1h, 24h, 7d, 30d"):
         window(world, valkey_url, "agent", "2h")
-
-
-@pytest.mark.parametrize("name", WINDOWS)
-def test_the_periods_of_a_window_follow_on_each_other_up_to_now(name: str) -> None:
-    now_ms = 1_769_861_234_567
-    since_ms, periods = covering(WINDOWS[name], now_ms)
-    assert since_ms <= now_ms - WINDOWS[name].length_ms < since_ms + PERIODS_MS[WINDOWS[name].edge]
-    at = since_ms
-    for period, start in periods:
-        assert start == at
-        assert start % PERIODS_MS[period] == 0
-        at += PERIODS_MS[period]
-    assert at > now_ms
-
-
-def test_what_is_kept_of_periods_that_are_over_answers_as_a_fresh_look_does(world: World, valkey_url: str) -> None:
-    fill(world.ledger.client, world.ledger.keys, 300)
-    roll_up_all(world)
-
-    async def ask() -> tuple[list[MetricWindow], MetricWindow]:
-        client = connect_async(valkey_url, world.settings)
-        try:
-            kept = Rollups(AsyncLedger(client, world.settings))
-            told = [await kept.window("24h", "task_type")]
-            world.settle(world.running(world.submit("t", PLAIN) or ""), Settlement(COMPLETE))
-            told.append(await kept.window("24h", "task_type"))
-            return told, await Rollups(AsyncLedger(client, world.settings)).window("24h", "task_type")
-        finally:
-            await client.aclose()
-
-    world.open_agent()
-    (before, after), fresh = asyncio.run(ask())
-    assert sum(group.count for group in before.groups) == 300
-    assert {group.key: group.count for group in after.groups}["t"] == 1
-    timeless = [group.model_copy(update={"throughput_per_minute": 0}) for group in after.groups]
-    assert timeless == [group.model_copy(update={"throughput_per_minute": 0}) for group in fresh.groups]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
+from collections.abc import Iterable
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mindswarm_exec.service.histogram import ERROR_BOUND, bucket_of, middle_of, percentile
+from mindswarm_exec.service.histogram import ERROR_BOUND, Histogram, bucket_of, middle_of
 
 durations = st.integers(0, 10**12)
 
@@ -30,10 +31,33 @@ def test_buckets_are_in_the_order_of_what_they_count(ms: int) -> None:
 @given(st.lists(durations, min_size=1), st.sampled_from([0.5, 0.9, 0.99]))
 def test_a_percentile_is_within_the_bound_of_the_exact_one(spans: list[int], fraction: float) -> None:
     exact = sorted(spans)[math.ceil(fraction * len(spans)) - 1]
-    found = percentile(Counter(map(bucket_of, spans)), fraction)
+    (found,) = histogram_of(spans).percentiles([fraction])
     assert found is not None
     assert abs(found - exact) <= ERROR_BOUND * exact
 
 
-def test_nothing_has_no_percentile() -> None:
-    assert percentile({}, 0.5) is None
+@given(st.lists(durations), st.lists(durations))
+def test_what_is_added_and_taken_away_again_leaves_what_was_there(some: list[int], others: list[int]) -> None:
+    both = histogram_of(some)
+    both.add(histogram_of(others))
+    assert numbers(both) == numbers(histogram_of(some + others))
+    both.subtract(histogram_of(some))
+    assert numbers(both) == numbers(histogram_of(others))
+
+
+@pytest.mark.parametrize("spans", [[], [5]])
+def test_nothing_has_no_percentile(spans: list[int]) -> None:
+    nothing = histogram_of(spans)
+    nothing.subtract(histogram_of(spans))
+    assert nothing.percentiles([0.5, 0.99]) == [None, None]
+
+
+def histogram_of(spans: Iterable[int]) -> Histogram:
+    found = Histogram()
+    for ms in spans:
+        found.count(bucket_of(ms))
+    return found
+
+
+def numbers(histogram: Histogram) -> dict[int, int]:
+    return {bucket: number for bucket, number in enumerate(histogram.counts, histogram.first) if number}

@@ -1,17 +1,16 @@
---[[ roll_up.lua: count what ended since the last call into the minute, hour and day of its end, and sample the slots.
+--[[ roll_up.lua: count what ended since the last call into the minute of its end, and sample the slots.
   KEYS  1 prefix
-  ARGV  1 most events to read · 2 minutes are kept (ms) · 3 hours are kept (ms) · 4 days are kept (ms)
-  REPLY {"ok", events read:int, events still to be read:int, events lost:int}
+  ARGV  1 most events to read · 2 minutes are kept (ms)
+  REPLY {"ok", events read:int, events still to be read:int, events lost:int, the open minute (ms):int, now (ms):int,
+        {hour that holds counts and is not folded (ms), …}}
   EMITS nothing
   TWICE the cursor moves with the counts: the second call reads on where the first ended
   Its clock is that of event ids. The times of an execution are read off the events on its record, which are never
-  changed: it makes no difference how late an end is counted, or what has become of the execution meanwhile. ]]
-local most, minutes, hours, days = unpack(ARGV)
-local PERIODS = {
-  minute = { 60000, tonumber(minutes) },
-  hour = { 3600000, tonumber(hours) },
-  day = { 86400000, tonumber(days) },
-}
+  changed: it makes no difference how late an end is counted, or what has become of the execution meanwhile.
+  Nothing is ever counted into a minute before the open one, whatever the server's clock does: what was added up over
+  minutes that are over stays right for good. ]]
+local most, minutes = unpack(ARGV)
+local MINUTE, HOUR = 60000, 3600000
 local CLOCK = TIME[1] * 1000 + math.floor(TIME[2] / 1000)
 local MOST_FETCHED = 100 -- events fetched by name; of longer records everything is read
 local LONGEST_SAMPLE = 60000 -- a sample speaks for no more than this (ms), however long ago the last one was
@@ -74,13 +73,25 @@ local function bucket_of(span)
   return (exponent - 5) * 16 + math.floor(span / 2 ^ (exponent - 5))
 end
 
-local tally = {} -- by start of the minute, then group: field → amount
-local function add(at, group, field, amount)
-  local minute = at - at % 60000
+local rolled = key('rolled')
+local cursor, read, lost, sampled_at, open = unpack(call('HMGET', rolled, 'event_id', 'read', 'lost', 'sampled_at_ms',
+  'minute_ms'))
+open = tonumber(open) or 0
+
+local tally = {} -- by start of the minute, then group: what is lost, and by name and measure: amount
+local function tallied(at, group)
+  local minute = math.max(at - at % MINUTE, open)
   local groups = tally[minute] or {}
-  local fields = groups[group] or {}
-  fields[field] = (fields[field] or 0) + amount
-  groups[group], tally[minute] = fields, groups
+  local counted = groups[group] or { names = {} }
+  groups[group], tally[minute] = counted, groups
+  return counted
+end
+
+local function add(at, group, name, measure, amount)
+  local names = tallied(at, group).names
+  local measures = names[name] or {}
+  measures[measure] = (measures[measure] or 0) + amount
+  names[name] = measures
 end
 
 local function count_end(at, status, execution_id, seq, project_id, agent_id)
@@ -89,14 +100,14 @@ local function count_end(at, status, execution_id, seq, project_id, agent_id)
   if task_type then waited, ran = lived(kept, seq) end
   local names = { agent = agent_id, task_type = task_type or '', project = project_id, status = status }
   for group, name in pairs(names) do
-    add(at, group, name .. ' ' .. status, 1)
+    add(at, group, name, status, 1)
     if task_type then
-      add(at, group, name .. ' waited_ms', waited)
-      add(at, group, name .. ' waited.' .. bucket_of(waited), 1)
+      add(at, group, name, 'waited_ms', waited)
+      add(at, group, name, 'waited.' .. bucket_of(waited), 1)
     end
     if ran then
-      add(at, group, name .. ' ran_ms', ran)
-      add(at, group, name .. ' ran.' .. bucket_of(ran), 1)
+      add(at, group, name, 'ran_ms', ran)
+      add(at, group, name, 'ran.' .. bucket_of(ran), 1)
     end
   end
 end
@@ -106,44 +117,48 @@ local function sample(elapsed)
   for _, agent_id in ipairs(call('ZRANGE', key('agents'), 0, -1)) do
     local state, slots = unpack(call('HMGET', key('agent', agent_id), 'state', 'max_concurrent'))
     if slots and state ~= 'offline' then
-      add(CLOCK, 'agent', agent_id .. ' busy_ms', call('HLEN', key('held', agent_id)) * elapsed)
-      add(CLOCK, 'agent', agent_id .. ' slots_ms', slots * elapsed)
+      add(CLOCK, 'agent', agent_id, 'busy_ms', call('HLEN', key('held', agent_id)) * elapsed)
+      add(CLOCK, 'agent', agent_id, 'slots_ms', slots * elapsed)
     end
   end
 end
 
+-- store(): one entry for each minute and group, whatever the number of ends in it
 local function store()
   for minute, groups in pairs(tally) do
-    for group, fields in pairs(groups) do
-      for period, facts in pairs(PERIODS) do
-        local start = minute - minute % facts[1]
-        local name = key('rollup', period .. ':' .. ms(start) .. ':' .. group)
-        for field, amount in pairs(fields) do call('HINCRBY', name, field, ms(amount)) end
-        call('PEXPIREAT', name, ms(math.max(start + facts[1], CLOCK) + facts[2]))
-      end
+    call('ZADD', key('unfolded'), ms(minute - minute % HOUR), ms(minute - minute % HOUR))
+    for group, counted in pairs(groups) do
+      local name = key('counted', ms(minute) .. ':' .. group)
+      call('RPUSH', name, cjson.encode(counted))
+      call('PEXPIREAT', name, ms(math.max(minute + MINUTE, CLOCK) + minutes))
     end
   end
 end
 
-local events, rolled = key('events'), key('rolled')
-local cursor, read, lost, sampled_at = unpack(call('HMGET', rolled, 'event_id', 'read', 'lost', 'sampled_at_ms'))
 local added, trimmed = stream_counts()
 read, lost = tonumber(read) or trimmed, tonumber(lost) or 0 -- what was trimmed before the first call is not missed
+if added < read then read = trimmed end -- the stream was removed, and has begun anew
 if trimmed > read then
-  for _, group in ipairs({ 'agent', 'task_type', 'project', 'status' }) do add(CLOCK, group, 'lost', trimmed - read) end
+  for _, group in ipairs({ 'agent', 'task_type', 'project', 'status' }) do
+    tallied(CLOCK, group).lost = trimmed - read
+  end
   lost, read = lost + trimmed - read, trimmed
 end
-local found = call('XRANGE', events, cursor and '(' .. cursor or '-', '+', 'COUNT', most)
+local found, latest = call('XRANGE', key('events'), cursor and '(' .. cursor or '-', '+', 'COUNT', most), 0
 for _, entry in ipairs(found) do
   local at, said = tonumber(string.match(entry[1], '^%d+')), entry[2] -- said: names and values as `append` wrote them
   local status = ENDS[said[4]]
   if status then count_end(at, status, said[10], tonumber(said[2]), said[6], said[12]) end
+  latest = at
 end
+if #found < tonumber(most) then latest = math.max(latest, CLOCK) end -- else there may be more, from this one on
 if found[1] then cursor = found[#found][1] end
 local elapsed = CLOCK - (tonumber(sampled_at) or CLOCK)
 if elapsed >= 1000 then sample(math.min(elapsed, LONGEST_SAMPLE)) end
-if elapsed >= 1000 or not sampled_at then sampled_at = ms(CLOCK) end
+if elapsed >= 1000 or elapsed < 0 or not sampled_at then sampled_at = ms(CLOCK) end
 store()
-read = read + #found
-call('HSET', rolled, 'event_id', cursor or '0-0', 'read', ms(read), 'lost', ms(lost), 'sampled_at_ms', sampled_at)
-return { 'ok', #found, math.max(0, added - read), lost }
+read, open = read + #found, math.max(open, latest - latest % MINUTE)
+call('HSET', rolled, 'event_id', cursor or '0-0', 'read', ms(read), 'lost', ms(lost), 'sampled_at_ms', sampled_at,
+  'minute_ms', ms(open))
+return { 'ok', #found, math.max(0, added - read), lost, open, math.max(open, CLOCK),
+  call('ZRANGE', key('unfolded'), 0, -1) }

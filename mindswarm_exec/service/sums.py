@@ -1,0 +1,156 @@
+"""What ended in a span of time, added up by name: the sums that rollups are made of. Pure.
+
+A sum is kept as JSON: {"lost": n, "names": {name: {measure: amount, "waited": [first bucket, counts …], "ran": …}}}.
+What one roll-up has counted comes from roll_up.lua with a field for each bucket: {name: {"waited.<bucket>": n}}.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from mindswarm_exec.lifecycle import TERMINAL, Status
+from mindswarm_exec.models.records import MetricGroup, Percentiles
+from mindswarm_exec.service.histogram import Histogram
+
+FRACTIONS = (0.5, 0.9, 0.99)
+
+
+@dataclass(slots=True)
+class Tally:
+    """What is counted of one name: its ends by status, sums of milliseconds, and durations."""
+
+    amounts: dict[str, int] = field(default_factory=dict)
+    waited: Histogram = field(default_factory=Histogram)
+    ran: Histogram = field(default_factory=Histogram)
+
+    @property
+    def is_empty(self) -> bool:
+        return not self.amounts and not self.waited.total and not self.ran.total
+
+    def add(self, other: Tally) -> None:
+        for measure, amount in other.amounts.items():
+            self.amounts[measure] = self.amounts.get(measure, 0) + amount
+        self.waited.add(other.waited)
+        self.ran.add(other.ran)
+
+    def subtract(self, other: Tally) -> None:
+        left = {measure: amount - other.amounts.get(measure, 0) for measure, amount in self.amounts.items()}
+        self.amounts = {measure: amount for measure, amount in left.items() if amount}
+        self.waited.subtract(other.waited)
+        self.ran.subtract(other.ran)
+
+    def count(self, counted: Mapping[str, int]) -> None:
+        """Add what one roll-up has counted."""
+        for measure, amount in counted.items():
+            kind, _, bucket = measure.partition(".")
+            match kind if bucket else "":
+                case "waited":
+                    self.waited.count(int(bucket), amount)
+                case "ran":
+                    self.ran.count(int(bucket), amount)
+                case _:
+                    self.amounts[measure] = self.amounts.get(measure, 0) + amount
+
+
+@dataclass(slots=True)
+class Sum:
+    """What ended from `since` up to `upto`: instants in ms. Of a minute, `upto` is the number of its roll-ups."""
+
+    since: int
+    upto: int
+    lost: int = 0
+    tallies: dict[str, Tally] = field(default_factory=dict)
+
+    def add(self, other: Sum) -> None:
+        """Count what the other has too; the span is the caller's to say."""
+        self.lost += other.lost
+        for name, tally in other.tallies.items():
+            self._tally(name).add(tally)
+
+    def subtract(self, other: Sum) -> None:
+        """Count no longer what the other has, all of which was added before."""
+        self.lost -= other.lost
+        for name, tally in other.tallies.items():
+            mine = self._tally(name)
+            mine.subtract(tally)
+            if mine.is_empty:
+                del self.tallies[name]
+
+    def count(self, counted: str) -> None:
+        """Add what one roll-up has counted in this minute."""
+        said = json.loads(counted)
+        self.lost += said.get("lost", 0)
+        for name, measures in said["names"].items():
+            self._tally(name).count(measures)
+
+    def _tally(self, name: str) -> Tally:
+        return self.tallies.setdefault(name, Tally())
+
+    @property
+    def text(self) -> str:
+        names = {
+            name: {**tally.amounts, "waited": _listed(tally.waited), "ran": _listed(tally.ran)}
+            for name, tally in self.tallies.items()
+        }
+        return json.dumps({"lost": self.lost, "names": names}, separators=(",", ":"))
+
+    @classmethod
+    def of_text(cls, since: int, upto: int, text: str) -> Sum:
+        """The sum that was kept as `text`."""
+        said = json.loads(text)
+        return cls(since, upto, said["lost"], {name: _tally(measures) for name, measures in said["names"].items()})
+
+
+def _listed(histogram: Histogram) -> list[int]:
+    return [histogram.first, *histogram.counts]
+
+
+def _histogram(listed: Sequence[int]) -> Histogram:
+    return Histogram(listed[0], list(listed[1:]))
+
+
+def _tally(measures: dict[str, Any]) -> Tally:
+    waited, ran = _histogram(measures.pop("waited")), _histogram(measures.pop("ran"))
+    return Tally(measures, waited, ran)
+
+
+def groups_of(found: Sum, span_ms: int) -> Iterator[MetricGroup]:
+    """What is told of each name, by name."""
+    for name in sorted(found.tallies):
+        yield _group(name, found.tallies[name], span_ms)
+
+
+def _group(name: str, tally: Tally, span_ms: int) -> MetricGroup:
+    amounts = tally.amounts
+    ends = {status: amounts.get(status, 0) for status in TERMINAL}
+    count = sum(ends.values())
+    judged = count - ends[Status.CANCELLED]
+    slots_ms = amounts.get("slots_ms")
+    return MetricGroup(
+        key=name,
+        count=count,
+        completed=ends[Status.COMPLETED],
+        failed=ends[Status.FAILED],
+        cancelled=ends[Status.CANCELLED],
+        timed_out=ends[Status.TIMED_OUT],
+        success_rate=ends[Status.COMPLETED] / judged if judged else None,
+        throughput_per_minute=count * 60_000 / span_ms,
+        mean_waiting_ms=_mean(amounts.get("waited_ms", 0), tally.waited),
+        mean_running_ms=_mean(amounts.get("ran_ms", 0), tally.ran),
+        waiting_ms=_percentiles(tally.waited),
+        running_ms=_percentiles(tally.ran),
+        utilisation=amounts.get("busy_ms", 0) / slots_ms if slots_ms else None,
+    )
+
+
+def _mean(total_ms: int, counted: Histogram) -> float | None:
+    number = counted.total
+    return total_ms / number if number else None
+
+
+def _percentiles(counted: Histogram) -> Percentiles:
+    p50, p90, p99 = counted.percentiles(FRACTIONS)
+    return Percentiles(p50=p50, p90=p90, p99=p99)
