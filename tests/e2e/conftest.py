@@ -30,6 +30,14 @@ def controlled_swarm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Contr
 
 
 @pytest.fixture
+def swarm(controlled_swarm: ControlledSwarm) -> Iterator[ControlledSwarm]:
+    """The shared swarm. Whatever a test did, its agents hold nothing when its handlers have ended."""
+    yield controlled_swarm
+    controlled_swarm.await_load("one", 0)
+    controlled_swarm.await_load("two", 0)
+
+
+@pytest.fixture
 def file(request: pytest.FixtureRequest) -> str:
     """The name of a file of the test's own, for its handlers to wait for."""
     name: str = request.node.name

@@ -10,7 +10,7 @@ from collections.abc import Awaitable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from mindswarm_exec.lifecycle import RUNNING
+from mindswarm_exec.lifecycle import PAUSED, RUNNING
 from mindswarm_exec.models.records import Execution
 from tests.e2e.swarm import Process, Swarm
 from tests.eventually import eventually
@@ -92,6 +92,11 @@ class ControlledSwarm(Swarm):
 
     def pause(self, execution_id: str, reason: str = "") -> Execution:
         return self.run(self.executions.pause(execution_id, reason))
+
+    def paused(self, execution_id: str, reason: str = "") -> Execution:
+        """Pause it, and wait until it is."""
+        self.pause(execution_id, reason)
+        return self.await_status(execution_id, PAUSED)
 
     def resume(self, execution_id: str, **how: Any) -> Execution:
         return self.run(self.executions.resume(execution_id, **how))

@@ -25,6 +25,11 @@ def note(name: str, line: str) -> None:
         file.write(line + "\n")
 
 
+def began(ctx: SyncExecutionContext | ExecutionContext) -> None:
+    """Note that the code of an attempt has begun, where, and in which process."""
+    note("began", f"{ctx.execution_id} {ctx.agent_id} {ctx.attempt} {os.getpid()}")
+
+
 def exists(name: str) -> bool:
     return (FILES / name).exists()
 

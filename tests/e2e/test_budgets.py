@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -11,19 +10,6 @@ from mindswarm_exec.errors import MoveRefused
 from mindswarm_exec.lifecycle import COMPLETED, PAUSED
 from mindswarm_exec.models.records import Execution
 from tests.e2e.controlled_swarm import ControlledSwarm
-
-
-@pytest.fixture(scope="module")
-def swarm(controlled_swarm: ControlledSwarm) -> ControlledSwarm:
-    return controlled_swarm
-
-
-@pytest.fixture(autouse=True)
-def _slots_return_to_zero(swarm: ControlledSwarm) -> Iterator[None]:
-    """Whatever a test did, its agents hold nothing when its handlers have ended."""
-    yield
-    swarm.await_load("one", 0)
-    swarm.await_load("two", 0)
 
 
 def spending(

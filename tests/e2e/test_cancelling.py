@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -15,20 +14,6 @@ from mindswarm_exec.models.records import Execution
 from mindswarm_exec.service.control import cancellation
 from tests.e2e.controlled_swarm import CANCEL_GRACE_SECONDS, ControlledSwarm, equal, gone
 from tests.eventually import eventually
-
-
-@pytest.fixture(scope="module")
-def swarm(controlled_swarm: ControlledSwarm) -> ControlledSwarm:
-    return controlled_swarm
-
-
-@pytest.fixture(autouse=True)
-def _slots_return_to_zero(swarm: ControlledSwarm) -> Iterator[None]:
-    """Whatever a test did, its agents hold nothing when its handlers have ended."""
-    yield
-    swarm.await_load("one", 0)
-    swarm.await_load("two", 0)
-
 
 # --- one execution ---------------------------------------------------------------------------------------
 

@@ -15,11 +15,6 @@ from tests.eventually import eventually
 ALLOWANCE_SECONDS = 3.0
 
 
-@pytest.fixture(scope="module")
-def swarm(controlled_swarm: ControlledSwarm) -> ControlledSwarm:
-    return controlled_swarm
-
-
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row.verb}.{row.kind}".replace(" --", "."))
 def test_the_table_of_control_says_what_happens(swarm: ControlledSwarm, row: Row, file: str) -> None:
     execution_id = begun(swarm, row, file)

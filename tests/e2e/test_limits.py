@@ -10,12 +10,6 @@ from mindswarm_exec.lifecycle import COMPLETED, FAILED, TIMED_OUT, Status
 from tests.e2e.controlled_swarm import ControlledSwarm, gone
 from tests.eventually import eventually
 
-
-@pytest.fixture(scope="module")
-def swarm(controlled_swarm: ControlledSwarm) -> ControlledSwarm:
-    return controlled_swarm
-
-
 LIMITS = [
     ("memory", {"memory_mb": 200}, "memory_limit", FAILED, "used_mb", 200),
     ("cpu", {"cpu_seconds": 1}, "cpu_limit", FAILED, "used_seconds", 1),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from mindswarm_exec.errors import AlreadyAnswered, InvalidRequest, MoveRefused
@@ -13,19 +11,6 @@ from tests.e2e.controlled_swarm import ControlledSwarm
 from tests.eventually import eventually
 
 YES = {"approved": True, "by": "ann"}
-
-
-@pytest.fixture(scope="module")
-def swarm(controlled_swarm: ControlledSwarm) -> ControlledSwarm:
-    return controlled_swarm
-
-
-@pytest.fixture(autouse=True)
-def _slots_return_to_zero(swarm: ControlledSwarm) -> Iterator[None]:
-    """Whatever a test did, its agents hold nothing when its handlers have ended."""
-    yield
-    swarm.await_load("one", 0)
-    swarm.await_load("two", 0)
 
 
 def parked(swarm: ControlledSwarm, execution_id: str) -> tuple[Execution, Question]:

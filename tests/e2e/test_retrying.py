@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from mindswarm_exec.lifecycle import CANCELLED, COMPLETED, FAILED
@@ -11,19 +9,6 @@ from mindswarm_exec.models.options import ExecutionOptions
 from tests.e2e.controlled_swarm import ControlledSwarm
 
 AT_ONCE = {"max_attempts": 3, "initial_delay_seconds": 0}
-
-
-@pytest.fixture(scope="module")
-def swarm(controlled_swarm: ControlledSwarm) -> ControlledSwarm:
-    return controlled_swarm
-
-
-@pytest.fixture(autouse=True)
-def _slots_return_to_zero(swarm: ControlledSwarm) -> Iterator[None]:
-    """Whatever a test did, its agents hold nothing when its handlers have ended."""
-    yield
-    swarm.await_load("one", 0)
-    swarm.await_load("two", 0)
 
 
 # --- by the policy ---------------------------------------------------------------------------------------
