@@ -4,12 +4,15 @@
     export OPENAI_BASE_URL=http://127.0.0.1:11434/v1 OPENAI_API_KEY=none OPENAI_MODEL=llama3.2
     mindswarm-exec up --agent examples.llm_agent:writer
 
-    mindswarm-exec start article.write '{"topic": "ants", "headings": ["Roads", "Wars"]}' \
-        --options '{"resource_limits": {"meters": {"tokens": 20000}}}' --watch
+    mindswarm-exec start article.write '{"topic": "ants", "headings": ["Roads", "Wars"]}' --watch \
+        --options '{"resource_limits": {"meters": {"tokens": 20000}}}' --max-attempts 5
 
 It speaks to any endpoint that is compatible with OpenAI's chat completions. Each section is one call: its text goes
 out as it comes, its tokens count against the budget, and the checkpoint after it is where a pause takes effect, where
-a spent budget stops it, and where it goes on after a crash. An endpoint that says 429 is asked again when it said.
+a spent budget stops it, and where it goes on after a crash. A cancel closes the stream in the middle of a sentence.
+
+An endpoint that says 429 is asked again when it said. Where it fails otherwise, or breaks off, that attempt has
+failed; the next one goes on from the sections that are there.
 """
 
 from __future__ import annotations
@@ -33,6 +36,10 @@ class Assignment(BaseModel):
 
 class Article(BaseModel):
     sections: dict[str, str] = {}
+
+
+class BrokenStream(Exception):
+    """The endpoint stopped in the middle of an answer."""
 
 
 @writer.task("article.write")
@@ -70,10 +77,10 @@ async def completed(ctx: ExecutionContext, http: httpx.AsyncClient, prompt: str)
     }
     async with http.stream("POST", "/chat/completions", json=request) as response:
         if response.status_code == httpx.codes.TOO_MANY_REQUESTS:
-            ctx.retry_after(float(response.headers.get("Retry-After", 10)), "the endpoint asks for a pause")
+            ctx.retry_after(patience(response), "the endpoint asks for a pause")
         response.raise_for_status()
         async for chunk in chunks(response):
-            for choice in chunk["choices"]:
+            for choice in chunk.get("choices", ()):
                 piece = choice["delta"].get("content") or ""
                 text.append(piece)
                 await ctx.output(piece)
@@ -82,7 +89,19 @@ async def completed(ctx: ExecutionContext, http: httpx.AsyncClient, prompt: str)
 
 
 async def chunks(response: httpx.Response) -> AsyncIterator[dict]:
-    """The objects of a stream of server-sent events, up to [DONE]."""
+    """The objects of a stream of server-sent events. Half an answer would pass for a section: it ends in an error."""
     async for line in response.aiter_lines():
-        if line.startswith("data:") and (data := line.removeprefix("data:").strip()) != "[DONE]":
+        data = line.removeprefix("data:").strip() if line.startswith("data:") else ""
+        if data == "[DONE]":
+            return
+        if data:
             yield json.loads(data)
+    raise BrokenStream(f"{response.url} ended its answer before [DONE]")
+
+
+def patience(response: httpx.Response) -> float:
+    """Seconds that the endpoint asks for; ten where it names none, or a date."""
+    try:
+        return float(response.headers["Retry-After"])
+    except (KeyError, ValueError):
+        return 10

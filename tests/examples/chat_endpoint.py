@@ -11,12 +11,20 @@ TOKENS_A_CALL = 40
 
 
 class ChatEndpoint:
-    """Answers each prompt with three words in pieces. `asked` holds the requests, `refuse_next` says 429 so often."""
+    """Answers each prompt with three words in pieces.
+
+    Attributes:
+        asked: the requests that it answered, in whole or in part.
+        faults: what becomes of the next requests: "429", "500", "break" after a word, or "hang" there until the other
+            side leaves.
+        left: set when the other side left a hanging answer.
+    """
 
     def __init__(self) -> None:
         self.asked: list[dict[str, Any]] = []
         self.keys: set[str] = set()
-        self.refuse_next = 0
+        self.faults: list[str] = []
+        self.left = threading.Event()
         endpoint = self
 
         class Answering(BaseHTTPRequestHandler):
@@ -40,9 +48,9 @@ class ChatEndpoint:
     def answer(self, http: BaseHTTPRequestHandler) -> None:
         request = json.loads(http.rfile.read(int(http.headers["Content-Length"])))
         self.keys.add(http.headers["Authorization"])
-        if self.refuse_next:
-            self.refuse_next -= 1
-            http.send_response(429)
+        fault = self.faults.pop(0) if self.faults else ""
+        if fault.isdigit():
+            http.send_response(int(fault))
             http.send_header("Retry-After", "0.1")
             http.end_headers()
             return
@@ -54,6 +62,11 @@ class ChatEndpoint:
         http.end_headers()
         for piece in ("Ants ", "walk ", "far."):
             self._send(http, {"choices": [{"index": 0, "delta": {"content": piece}}]})
+            if fault == "hang":
+                http.rfile.read()  # until the connection is closed
+                self.left.set()
+            if fault:
+                return
         self._send(http, {"choices": [], "usage": {"total_tokens": TOKENS_A_CALL}})
         http.wfile.write(b"data: [DONE]\n\n")
 
