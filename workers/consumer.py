@@ -23,6 +23,8 @@ from kombu.transport import TRANSPORT_ALIASES
 from kombu.transport import redis as kombu_redis
 from redis.exceptions import RedisError
 
+from workers.remote_control import refuse_what_harms
+
 log = logging.getLogger(__name__)
 
 #: Seconds between tries to reach the broker: kombu's own grow to 30.
@@ -41,12 +43,14 @@ _LOGGERS = ("celery.worker.consumer.consumer", "celery.worker.strategy", "kombu.
 
 
 def harden(app: Celery) -> None:
-    """Make the workers of `app` outlast what lies in their queues and what is away. Once a process."""
+    """Make the workers of `app` outlast what lies in their queues, what is away and what is asked of them from afar.
+    Once a process."""
     app.conf.worker_consumer = f"{__name__}:{CarefulConsumer.__name__}"
     for scheme in ("redis", "rediss"):  # by its alias, so that URLs in logs stay what they are
         TRANSPORT_ALIASES[scheme] = f"{__name__}:{CarefulTransport.__name__}"
     for name in _LOGGERS:
         logging.getLogger(name).addFilter(_without_content)
+    refuse_what_harms()
 
 
 def end_within(seconds: float, exit_code: int = 0) -> None:

@@ -1,4 +1,4 @@
-"""What Celery's `revoke` means here: the cancel of an execution.
+"""What Celery's `revoke` and `terminate` mean here: the cancel of an execution.
 
 Flower, `celery control revoke` and `app.control.revoke` name an attempt, as that is what they see as a celery task.
 Every agent hears the word, and the one that the ledger has the attempt with passes it on as a cancel.
@@ -35,10 +35,16 @@ class Revocation:
         self._publish = publish
 
     def install(self) -> None:
-        """Take the place of Celery's own `revoke` in this process, which would only mark messages to be dropped."""
-        Panel.register(name="revoke", type="control", variadic="task_id", signature="[id1 [id2 [... [idN]]]]")(
-            self.revoke
-        )
+        """Take the place of Celery's own in this process, which would only mark messages to be dropped."""
+        ids = "[id1 [id2 [... [idN]]]]"
+        Panel.register(name="revoke", type="control", variadic="task_id", signature=ids)(self.revoke)
+        Panel.register(
+            name="terminate",
+            type="control",
+            args=[("signal", str)],
+            variadic="task_id",
+            signature=f"<signal> {ids}",
+        )(self.terminate)
 
     def revoke(self, state: object, task_id: str | list[str], terminate: bool = False, **_: Any) -> dict[str, str]:
         """Cancel the executions of these attempts, with `terminate` by force; what is not this agent's is left."""
@@ -49,6 +55,10 @@ class Revocation:
             log.warning("a revoke could not be passed on", extra={"action": "revoke", "error": str(error)})
             return {"error": "the ledger is away: nothing was cancelled; revoke it again"}
         return {"ok": f"cancelled: {', '.join(asked)}" if asked else "none of them is here"}
+
+    def terminate(self, state: object, task_id: str | list[str], **_: Any) -> dict[str, str]:
+        """Cancel by force. No signal is sent: the limits of the handler's isolation say how it is stopped."""
+        return self.revoke(state, task_id, terminate=True)
 
     def _cancel(self, attempt: str, *, force: bool) -> bool:
         """Cancel the execution of one attempt, if that is its latest and with this agent."""

@@ -55,6 +55,10 @@ class Flower:
 
         return eventually(check, START_MS, every_ms=100)
 
+    def press(self, button: str, **params: str | int) -> httpx.Response:
+        """What a button of a page does: a POST to `/api/<button>`."""
+        return self.http.post(f"/api/{button}", params=params)
+
     def revoke(self, attempt: str, **params: str) -> None:
         answer = self.http.post(f"/api/task/revoke/{attempt}", params=params)
         assert answer.status_code == 200, answer.text

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
+from mindswarm_exec.celery_app import RUN_TASK, create_app
 from mindswarm_exec.lifecycle import CANCELLED, COMPLETED, RUNNING
 from tests.e2e.running_flower import Flower
 from tests.e2e.swarm import Swarm
@@ -98,6 +99,65 @@ def test_a_revoke_of_an_earlier_attempt_leaves_the_present_one_alone(swarm: Swar
     assert swarm.get(first).status is RUNNING
     swarm.touch("later")
     assert swarm.await_end(first).status is COMPLETED
+
+
+BUTTONS: dict[str, dict[str, str | int]] = {
+    "worker/pool/grow": {"n": 1},
+    "worker/pool/shrink": {"n": 3},
+    "worker/pool/restart": {},
+    "worker/pool/autoscale": {"min": 0, "max": 1},
+    "worker/queue/add-consumer": {"queue": "swarm.executions"},
+    "worker/queue/cancel-consumer": {"queue": "swarm.agent.seen"},
+}
+
+
+@pytest.mark.parametrize("button", BUTTONS)
+def test_a_button_that_would_harm_is_refused_and_says_what_to_do(swarm: Swarm, flower: Flower, button: str) -> None:
+    worker = flower.await_worker("seen")
+    refused = flower.press(f"{button}/{worker}", **BUTTONS[button])
+    assert refused.status_code == 403
+    assert "drain" in refused.text or "max_concurrent" in refused.text, refused.text
+    queues = flower.get("/api/workers", refresh=1, workername=worker)[worker]["active_queues"]
+    assert [queue["name"] for queue in queues] == ["swarm.agent.seen"]
+    ended = swarm.await_end(swarm.start("echo", button, on="seen"))
+    assert (ended.status, ended.agent_id) == (COMPLETED, "seen")
+    assert "Traceback" not in swarm.named("seen").log
+
+
+@pytest.mark.parametrize("limit", [{"rate_limit": "1/h"}, {"soft": 0.01, "hard": 0.02}])
+def test_limits_of_celery_are_refused(swarm: Swarm, limit: dict[str, object]) -> None:
+    """Flower offers them for tasks that it knows by name; anybody on the broker may send them."""
+    with create_app(swarm.settings, swarm.broker_url, "operator") as app:
+        command = "rate_limit" if "rate_limit" in limit else "time_limit"
+        arguments = {"task_name": RUN_TASK, **limit}
+        replies = app.control.broadcast(command, arguments, pattern="seen@*", matcher="glob", reply=True, timeout=5)
+    assert ["timeout_seconds" in str(reply) for reply in replies] == [True], replies
+
+
+def test_terminate_is_a_cancel_by_force(swarm: Swarm, flower: Flower) -> None:
+    execution_id = swarm.start("wait.deaf", {"file": "deaf too"}, on="seen")
+    flower.await_task(f"{execution_id}.1", "STARTED")
+    with create_app(swarm.settings, swarm.broker_url, "operator") as app:
+        app.control.broadcast("terminate", {"signal": "KILL", "task_id": f"{execution_id}.1"})
+    assert swarm.await_end(execution_id).status is CANCELLED
+    assert "cancel_requested" not in swarm.event_types(execution_id)
+    swarm.touch("deaf too")
+    swarm.await_load("seen", 0)
+
+
+def test_shutdown_is_a_drain(swarm: Swarm, flower: Flower) -> None:
+    leaving = swarm.agent("leaving", MINDSWARM_DRAIN_GRACE_SECONDS="20")
+    swarm.await_agents("leaving")
+    worker = flower.await_worker("leaving")
+    execution_id = swarm.start("wait.async", {"file": "last"}, on="leaving")
+    assert swarm.await_status(execution_id, RUNNING).agent_id == "leaving"
+    flower.get("/api/workers", refresh=1)  # its buttons are for workers that it has asked about themselves
+    assert flower.press(f"worker/shutdown/{worker}").status_code == 200
+    swarm.await_agents("leaving", state="draining")
+    swarm.touch("last")
+    assert leaving.exit_code() == 0
+    ended = swarm.await_end(execution_id)
+    assert (ended.status, ended.agent_id, ended.attempt) == (COMPLETED, "leaving", 1)
 
 
 def test_its_api_asks_for_the_password(flower: Flower) -> None:
