@@ -128,7 +128,7 @@ def _budget(look: Look) -> WaitingFor:
     larger = f"`mindswarm-exec resume {spent.owner_id} --meter {spent.meter}=LIMIT`"
     if spent.owner_id == id:
         return because("budget", f"it was paused: {told}", f"give it a larger one: {larger}")
-    step = f"give the ancestor a larger one: {larger}; then `mindswarm-exec resume {id}`"
+    step = f"give the ancestor a larger one, and it goes on with it: {larger}"
     return because("budget", f"it was paused: {told}, by its ancestor {spent.owner_id} and what that started", step)
 
 

@@ -1,0 +1,229 @@
+"""What an explanation says of the others: who goes before it, and why a choice fell on none of them."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from mindswarm_exec.ledger import operations
+from mindswarm_exec.ledger.operations import Settlement
+from mindswarm_exec.lifecycle import COMPLETE, TERMINAL
+from mindswarm_exec.models.explanations import Explanation
+from mindswarm_exec.models.options import AgentSelectionCriteria, DemandClass, ExecutionOptions
+from mindswarm_exec.selection import Candidate, is_free, score, suits
+from mindswarm_exec.service.submission import start_operation
+from mindswarm_exec.service.waited import moves_of
+from mindswarm_exec.settings import Settings
+from tests.ledger.explained import AGENTS, Explained, agents, criteria, worlds
+from tests.ledger.invariants_of_agents import candidates
+
+thorough = settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+ENDS = {f"execution.{status}" for status in TERMINAL}
+MANY = 10_000
+
+
+@pytest.fixture(scope="module")
+def explained(valkey_url: str) -> Iterator[Explained]:
+    explained = Explained(valkey_url, Settings(namespace="t-who-goes-first"))
+    yield explained
+    explained.close()
+
+
+@pytest.fixture(autouse=True)
+def _empty(explained: Explained) -> None:
+    empty(explained)
+
+
+def empty(on: Explained) -> None:
+    on.world._clear()
+    on.world.model = type(on.world.model)()
+
+
+def explain(on: Explained, execution_id: str) -> Explanation:
+    return on.ask(on.service.explain(execution_id))
+
+
+def needing(number: int, priority: int = 5) -> ExecutionOptions:
+    """Work of a lane of its own that any agent can do."""
+    excluded = frozenset({f"nobody-{number}"} if number else ())
+    return ExecutionOptions(priority=priority, agent=AgentSelectionCriteria(excluded_agents=excluded))
+
+
+def place_of(told: Explanation) -> int:
+    assert told.lane is not None
+    assert told.lane.ahead_elsewhere is not None
+    return told.lane.ahead + told.lane.ahead_elsewhere
+
+
+# --- lanes -----------------------------------------------------------------------------------------------
+
+
+@thorough
+@given(drawn=st.lists(st.tuples(st.integers(0, 3), st.integers(0, 9)), min_size=2, max_size=10))
+def test_those_that_are_told_to_go_first_do(explained: Explained, drawn: list[tuple[int, int]]) -> None:
+    world = explained.world
+    empty(explained)
+    world.open_agent("a-1", 1)
+    running = world.running(str(world.submit("t", ExecutionOptions())))
+    waiting = []
+    for lane, priority in drawn:
+        world.advance(0.002)  # of those submitted within one millisecond, in two lanes, either may go first
+        waiting.append(str(world.submit("t", needing(lane, priority))))
+    told = {one: explain(explained, one) for one in waiting}
+    order = []
+    for _ in waiting:
+        world.settle(running, Settlement(COMPLETE, slot="wake"))
+        (next_one,) = (one for one in waiting if one not in order and world.snapshot().status_of(one) == "queued")
+        order.append(next_one)
+        running = world.running(next_one)
+    assert [place_of(told[one]) for one in order] == list(range(len(order)))
+    for place, one in enumerate(order):
+        lane = told[one].lane
+        assert lane is not None
+        assert lane.just_ahead == tuple(order[max(0, place - 5) : place])
+
+
+def test_work_for_other_agents_is_not_ahead(explained: Explained) -> None:
+    world = explained.world
+    for agent_id, task_types in (("a-1", ["t"]), ("a-2", ["u"])):
+        world.open_agent(agent_id, 1, task_types=task_types)
+    submitted = [str(world.submit(task_type, ExecutionOptions())) for task_type in ("t", "u", "u", "u", "t")]
+    assert place_of(explain(explained, submitted[-1])) == 0
+    world.open_agent("a-3", 1, task_types=["t", "u"], capabilities=["gpu"])  # it takes the first of both lanes
+    last = str(world.submit("t", ExecutionOptions()))
+    assert place_of(explain(explained, last)) == 2
+
+
+def test_the_position_is_right_among_ten_thousand_in_several_lanes(explained: Explained) -> None:
+    world, random_ = explained.world, random.Random(7)
+    world.open_agent("a-1", 1)
+    world.open_agent("a-2", 1, capabilities=["gpu"])
+    for _ in range(2):
+        world.submit("t", ExecutionOptions())
+    for first in range(0, MANY, 1000):
+        world.ledger.run_many([
+            start_operation(f"00000000-0000-7000-9000-{number:012x}", "t", "{}",
+                            needing(random_.randrange(6), random_.randrange(10)), project_id="default")
+            for number in range(first, first + 1000)
+        ])  # fmt: skip
+    lanes = world.snapshot().families["lane"]
+    ranks = {one: (rank, name) for name, lane in lanes.items() for one, rank in lane.items()}
+    for one in random_.sample(sorted(ranks), 20):
+        rank, name = ranks[one]
+        told = explain(explained, one).lane
+        assert told is not None
+        own = [(other_rank, other) for other, other_rank in lanes[name].items()]
+        assert (told.ahead, told.length) == (sorted(own).index((rank, one)), len(own))
+        assert told.ahead_elsewhere == sum(r < rank for r, other_name in ranks.values() if other_name != name)
+        nearest = sorted((r, other) for other, (r, n) in ranks.items() if (r, other) < (rank, one))[-5:]
+        if rank not in [r for r, _ in nearest]:  # of equal ranks in two lanes either may go first
+            assert list(told.just_ahead) == [other for _, other in nearest]
+
+
+# --- time ------------------------------------------------------------------------------------------------
+
+
+@thorough
+@given(drawn=worlds)
+def test_the_milliseconds_by_cause_add_up_to_the_time_it_neither_ran_nor_had_ended(
+    explained: Explained, drawn: dict[str, Any]
+) -> None:
+    empty(explained)
+    explained.build(drawn)
+    explained.world.advance(7)
+    for execution_id, record in explained.world.snapshot().executions.items():
+        told = explain(explained, execution_id)
+        moves, now_ms = moves_of(record), round(told.as_of.timestamp() * 1000)
+        ends = [move.at_ms for move in moves[1:]] + [now_ms]
+        waited, waits = 0, True
+        for move, ended_ms in zip(moves, ends, strict=True):
+            waits = waits_after(move.event_type, move.data, waits)
+            waited += ended_ms - move.at_ms if waits else 0
+        assert sum(told.waited_ms.values()) == waited, told
+
+
+def waits_after(event_type: str, data: dict[str, Any], waits: bool) -> bool:
+    """Whether an execution waits after an event, as the state machine has it."""
+    if event_type in ENDS or event_type == "execution.started":
+        return False
+    if event_type in ("execution.pause_requested", "execution.cancel_requested", "execution.budget"):
+        return waits
+    return not data.get("in_place", False)
+
+
+# --- the choice ------------------------------------------------------------------------------------------
+
+
+@thorough
+@given(drawn=worlds, wishes=criteria, later=st.lists(agents, max_size=4))
+def test_what_ruled_the_others_out_is_true_of_the_choice_whenever_it_is_told(
+    explained: Explained, drawn: dict[str, Any], wishes: AgentSelectionCriteria, later: Sequence[dict[str, Any]]
+) -> None:
+    empty(explained)
+    explained.build(drawn)
+    world = explained.world
+    before = {one.agent_id: one for one in candidates(world.snapshot(), world.model)}
+    options = ExecutionOptions(agent=wishes.model_copy(update={"agent_id": None}))
+    execution_id = str(world.submit("t", options))
+    at_once = explain(explained, execution_id).placement
+    world.advance(0.002)
+    for agent_id, facts in zip(AGENTS, later, strict=False):
+        if agent_id in world.model.agents:
+            explained.bring(agent_id, facts)
+        else:
+            world.open_agent(agent_id, facts["slots"], **facts["profile"])
+    found = explain(explained, execution_id).placement
+    if at_once is None or found is None or found.attempt != at_once.attempt:
+        return
+    assert found.model_dump(exclude={"ruled_out"}) == at_once.model_dump(exclude={"ruled_out"})
+    named = [found.agent_id, *(one.agent_id for one in found.runners_up), *(one.agent_id for one in found.ruled_out)]
+    assert len(named) == len(set(named))
+    assert set(named) >= set(world.snapshot().agents)
+    demand = DemandClass.of("t", options.agent)
+    for told in (*at_once.ruled_out, *found.ruled_out):
+        expect_true_of(told.because, before.get(told.agent_id), demand)
+
+
+def expect_true_of(because: str, then: Candidate | None, demand: DemandClass) -> None:
+    """Hold what is said of an agent against what it was."""
+    if because == "its process has registered since":
+        return
+    assert then is not None, because
+    if because.startswith("had no free slot"):
+        assert suits(demand, then)
+        assert not is_free(demand, then)
+    else:
+        assert not suits(demand, then), because
+
+
+def test_of_many_that_were_free_the_note_names_the_best_and_says_so_of_the_rest(explained: Explained) -> None:
+    for number in range(8):
+        explained.world.open_agent(f"a-{number}", number + 1)
+    execution_id = str(explained.world.submit("t", ExecutionOptions()))
+    explained.world.run(operations.set_agent_state("a-1", "", "draining", accepts_work=False))
+    placed = explain(explained, execution_id).placement
+    assert placed is not None
+    assert (placed.agent_id, placed.margin) == ("a-7", 2)
+    assert [one.agent_id for one in placed.runners_up] == ["a-6", "a-5", "a-4", "a-3"]
+    lowest = score(Candidate("a-3", frozenset({"t"}), max_concurrent=4), "t", has_affinity=False, settings=Settings())
+    told = {one.agent_id: one.because for one in placed.ruled_out}
+    assert set(told) == {"a-0", "a-1", "a-2"}
+    assert all(because.endswith(f"or its score was no more than {lowest.total:g}") for because in told.values())
+
+
+def test_an_explanation_writes_nothing(explained: Explained) -> None:
+    world = explained.world
+    world.open_agent("a-1", 1)
+    options = ExecutionOptions(
+        concurrency_key="k", concurrency_limit=2, agent=AgentSelectionCriteria(affinity_key="x")
+    )
+    submitted = [str(world.submit("t", options)) for _ in range(4)]
+    before = explained.save().keys
+    for execution_id in submitted:
+        explain(explained, execution_id)
+    assert explained.save().keys == before
