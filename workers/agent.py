@@ -161,6 +161,7 @@ class AgentProcess:
         self.app.steps["worker"].add(Join)
         Revocation(self.profile.agent_id, self.ledger, self.publish).install()
         signals.worker_shutting_down.connect(self._begin_drain, weak=False)
+        signals.worker_shutdown.connect(lambda **_: flush(), weak=False)  # when its threads have ended
 
     def run(self) -> None:
         """Work until told to stop."""
@@ -203,12 +204,12 @@ class AgentProcess:
 
     def _drain_and_judge(self) -> None:
         in_order = self.membership.drain(self.settings.drain_grace_seconds)
-        flush()
         if not in_order:
             log.warning(
                 "handlers did not end within the grace; their work was handed back",
                 extra={"action": "drain", "agent_id": self.profile.agent_id},
             )
+            flush()
             os._exit(EXIT_ABANDONED)
         end_within(CELERY_STOP_SECONDS)
 

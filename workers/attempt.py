@@ -94,6 +94,11 @@ class RunningAttempt(Reports):
         """What this thread does, and tasks that it starts on the loop, lies under the span of the attempt."""
         return nullcontext() if self.span is None else self.span.current()
 
+    def end_span(self, outcome: str) -> None:
+        """End the span of an attempt that this agent itself gives up, though its code may go on."""
+        if self.span is not None:
+            self.span.end(outcome)
+
     def wish_for(self, wish: Wish) -> None:
         before = self.wish
         super().wish_for(wish)

@@ -33,7 +33,7 @@ from workers.outcome import (
     cancelled,
     settlement,
 )
-from workers.spans import begun_span, end_span
+from workers.spans import begun_span, settle_span
 
 log = logging.getLogger(__name__)
 
@@ -128,7 +128,7 @@ class UnifiedTaskEngine:
             how, fields = settlement(running, outcome, slot)
         operation = operations.settle(running.held, self._agent_id, f"agent:{self._agent_id}", how, fields)
         reply = self._patiently(lambda: self._courier.run(operation))
-        end_span(running, outcome, reply)
+        settle_span(running, outcome, reply)
         if reply is not None and reply.wakes:
             self._publish(reply.wakes)
         if isinstance(reply, Settled):
@@ -241,8 +241,7 @@ class UnifiedTaskEngine:
         operation = operations.settle(running.held, self._agent_id, source, Settlement(STRAND, data), NO_FIELDS)
         with contextlib.suppress(LedgerUnavailable):  # what is not told now is found when the lease ends
             self._ledger.run(operation)
-        if running.span is not None:
-            running.span.end("stranded")
+        running.end_span("stranded")
         running.wish_for(Wish.LOST)
 
     # --- steps -------------------------------------------------------------------------------------------

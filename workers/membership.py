@@ -27,7 +27,7 @@ from mindswarm_exec.ledger.replies import (
     Settled,
     Wake,
 )
-from mindswarm_exec.lifecycle import RELEASE, STRAND
+from mindswarm_exec.lifecycle import RELEASE, STRAND, OutcomeKind
 from mindswarm_exec.models.records import AgentProfile
 from mindswarm_exec.service.sweeps import SILENT_PERIODS, settle_lost, sweep
 from mindswarm_exec.settings import Settings
@@ -258,6 +258,7 @@ class Membership:
             how = Settlement(row, json.dumps({"agent_id": self._profile.agent_id, "reason": "drained"}))
             with _untold("drained"):
                 self._settle(running.held, how)
+                running.end_span(OutcomeKind.HANDED_BACK)
             running.wish_for(Wish.LOST)
         self._engine.wait_idle(1.0)
 

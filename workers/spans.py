@@ -31,7 +31,7 @@ def begun_span(held: Attempt) -> AttemptSpan | None:
     return spans.attempt(who, held.trace.context, held.trace.waited_ms)
 
 
-def end_span(running: RunningAttempt, outcome: Outcome | None, reply: object) -> None:
+def settle_span(running: RunningAttempt, outcome: Outcome | None, reply: object) -> None:
     """End the span of an attempt, if it has one, by the ledger's answer to its settlement.
 
     An attempt that was found lost has its span from whoever found it so, under the same id: this one is dropped.

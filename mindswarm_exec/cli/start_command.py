@@ -34,6 +34,8 @@ _CRITERIA_FIELDS: dict[str, Callable[[Any], Any]] = {
     "affinity_key": str,
 }
 
+#: Those that go beside the options, as they stand.
+_NAMED = ("project_id", "task_id", "parent_id", "idempotency_key", "traceparent")
 
 _ARGUMENTS = (
     click.argument("task_type"),
@@ -65,6 +67,12 @@ _ARGUMENTS = (
         "--parent", "parent_id", metavar="ID", help="The execution that it is part of, and is cancelled with."
     ),
     click.option("--idempotency-key", metavar="KEY", help="The same key is the same execution, however often sent."),
+    click.option(
+        "--traceparent",
+        envvar="TRACEPARENT",
+        metavar="00-…",
+        help="The span that it goes on from, as W3C Trace Context writes it; default: TRACEPARENT.",
+    ),
     click.option("--options", "more", metavar="JSON", help="Further ExecutionOptions."),
 )
 
@@ -108,7 +116,7 @@ def start_params(task_type: str, payload: str | None, given: dict[str, Any]) -> 
     criteria = _fields(_CRITERIA_FIELDS, given)
     if criteria:
         options["agent"] = {**options.get("agent", {}), **criteria}
-    named = {name: given.get(name) for name in ("project_id", "task_id", "parent_id", "idempotency_key")}
+    named = {name: given.get(name) for name in _NAMED}
     params = {"task_type": task_type, **{name: value for name, value in named.items() if value}}
     if payload is not None:
         params["payload"] = arguments.read_payload(payload)

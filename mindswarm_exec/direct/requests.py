@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
+from mindswarm_exec.errors import InvalidRequest
 from mindswarm_exec.models.explanations import SimulateRequest
 from mindswarm_exec.models.options import DEFAULT_OPTIONS, Budgets, ExecutionOptions
 from mindswarm_exec.models.trace_context import TraceContext, Traceparent, Tracestate
@@ -56,8 +57,10 @@ def simulation_of(options: ExecutionOptions, named: Mapping[str, Any]) -> Simula
 
 def trace_of(traceparent: str | None, tracestate: str | None) -> TraceContext | None:
     """The span to go on from, if one is named. Raises InvalidRequest if that is none."""
-    if traceparent is None:
+    if traceparent is None and tracestate is None:
         return None
+    if traceparent is None:
+        raise InvalidRequest("a tracestate goes with a traceparent; give both, or neither.", field="tracestate")
     state = None if tracestate is None else checked(_tracestate, tracestate, "tracestate")
     return TraceContext.of(checked(_traceparent, traceparent, "traceparent"), state)
 

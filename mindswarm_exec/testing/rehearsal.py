@@ -5,17 +5,17 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pydantic import JsonValue
 from pydantic_core import to_jsonable_python
 
 from mindswarm_exec.agent import Agent, Handler
-from mindswarm_exec.direct.requests import Options, options_of
+from mindswarm_exec.direct.requests import Options, options_of, trace_of
 from mindswarm_exec.errors import ExecutionNotCompleted
 from mindswarm_exec.identifiers import new_id, new_nonce
-from mindswarm_exec.ledger.replies import Attempt
+from mindswarm_exec.ledger.replies import Attempt, AttemptTrace
 from mindswarm_exec.lifecycle import COMPLETED, OutcomeKind, Status
 from mindswarm_exec.models.options import StartRequest
 from mindswarm_exec.models.records import Failure, Question
@@ -93,6 +93,7 @@ def run(
     pause_at: int | None = None,
     cancel_at: int | None = None,
     attempt: int = 1,
+    traceparent: str | None = None,
     settings: Settings | None = None,
     options: Options | None = None,
     **more_options: Any,
@@ -110,6 +111,7 @@ def run(
         children: results by task type: a value, a function of the payload, or an exception for a child that fails.
         pause_at, cancel_at: the number of the checkpoint, from 1, at which that is asked for.
         attempt: the ordinal of this attempt.
+        traceparent: the span that the execution goes on from.
         options: as for `start`, also by keyword, such as `resource_limits={"meters": {"tokens": 100}}`.
 
     Raises:
@@ -119,6 +121,8 @@ def run(
     settings = settings or Settings()
     script = Script(pause_at, cancel_at, answers or {}, children or {})
     held = _held(offered.task_type, payload, checkpoint, attempt, options_of(options, more_options).stored)
+    if (context := trace_of(traceparent, None)) is not None:
+        held = replace(held, trace=AttemptTrace(context, waited_ms=0))
     running = RehearsedAttempt(held, script, settings.max_payload_bytes)
     raised = Raised()
     return _performed(_calls(agent, offered, raised, settings), running, raised)

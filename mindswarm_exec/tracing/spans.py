@@ -76,10 +76,13 @@ class AttemptSpan:
 
     def note(self, event: str) -> None:
         """Something happened to the attempt: a wish reached it, it was frozen."""
-        self._span.add_event(event)
+        if self._span.is_recording():
+            self._span.add_event(event)
 
     def end(self, outcome: str, error_type: str = "", *, is_failure: bool = False) -> None:
         """End the span, as of the end of its `current` block. `error_type` is the class or kind of what ended it."""
+        if not self._span.is_recording():  # it has ended, or nobody keeps it
+            return
         self._span.set_attribute("mindswarm.outcome", outcome)
         if error_type:
             self._span.set_attribute("error.type", error_type)
