@@ -6,7 +6,7 @@
 - The children are executions of their own: placed, retried and shown like any other. `key` makes each of them once,
   also where the parent begins again after a crash or a pause.
 - What a child spends counts for its parent too. When the parent's budget is spent, all of them pause at their next
-  safe point. `mindswarm-exec resume PARENT --meter pages=200`, then `resume` of each child, lets them go on.
+  safe point, and `mindswarm-exec resume PARENT --meter pages=200` lets all of them go on.
 - A cancel of the parent cancels what is left of its children.
 
 A parent that waits keeps its slot. So the conductor is an agent of its own: were it to share its slots with the
