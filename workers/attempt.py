@@ -37,6 +37,7 @@ from mindswarm_exec.lifecycle import CANCELLED
 from mindswarm_exec.models.options import ExecutionOptions, StartRequest
 from mindswarm_exec.models.records import Question
 from mindswarm_exec.models.validation import invalid_request
+from mindswarm_exec.service.actors import Actor, acting_as
 from mindswarm_exec.service.questions import checked_schema
 from mindswarm_exec.service.submission import start_operation, stored_json
 from mindswarm_exec.tracing import note_existing, submitting
@@ -209,7 +210,8 @@ class RunningAttempt(Reports):
         except ValidationError as error:
             raise invalid_request(error, "the child", StartRequest) from None
         execution_id = new_id()
-        with submitting(task_type, execution_id, otherwise=self.trace) as trace:
+        asking = acting_as(Actor(self.agent_id, "agent"))
+        with submitting(task_type, execution_id, otherwise=self.trace) as trace, asking:
             operation = start_operation(
                 execution_id,
                 task_type,

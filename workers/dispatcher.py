@@ -40,6 +40,7 @@ from mindswarm_exec.models.options import StartRequest
 from mindswarm_exec.models.records import Execution
 from mindswarm_exec.models.trace_context import TraceContext, context_in
 from mindswarm_exec.models.validation import invalid_request
+from mindswarm_exec.service.actors import Actor, acting_as
 from mindswarm_exec.service.executions import ExecutionService
 from mindswarm_exec.settings import Settings
 from mindswarm_exec.tracing.process import flush, start_tracing
@@ -134,7 +135,8 @@ class DispatcherProcess:
         def start(task: Task, /, *args: Any, **params: Any) -> dict[str, Any]:
             try:
                 came_with = context_in(task.request.headers or {})
-                return front_door.start(str(task.request.id), came_with, *args, **params)
+                with acting_as(Actor(via="celery", address=task.request.origin or "")):
+                    return front_door.start(str(task.request.id), came_with, *args, **params)
             except LedgerUnavailable as error:
                 raise Reject("the ledger is away", requeue=True) from error
 

@@ -17,6 +17,7 @@ from mindswarm_exec.identifiers import execution_of, is_id
 from mindswarm_exec.ledger import reads
 from mindswarm_exec.ledger.faces import SyncLedger
 from mindswarm_exec.ledger.replies import Done, Wake
+from mindswarm_exec.service.actors import Actor, acting_as
 from mindswarm_exec.service.control import cancellation, cancellation_of_children
 
 log = logging.getLogger(__name__)
@@ -50,7 +51,8 @@ class Revocation:
         """Cancel the executions of these attempts, with `terminate` by force; what is not this agent's is left."""
         named = [task_id] if isinstance(task_id, str) else task_id
         try:
-            asked = [attempt for attempt in named if self._cancel(attempt, force=bool(terminate))]
+            with acting_as(Actor(via="celery")):
+                asked = [attempt for attempt in named if self._cancel(attempt, force=bool(terminate))]
         except LedgerUnavailable as error:
             log.warning("a revoke could not be passed on", extra={"action": "revoke", "error": str(error)})
             return {"error": "the ledger is away: nothing was cancelled; revoke it again"}

@@ -37,6 +37,7 @@ from mindswarm_exec.models.explanations import Explanation
 from mindswarm_exec.models.options import ExecutionOptions
 from mindswarm_exec.models.records import Event, Execution
 from mindswarm_exec.models.trace_context import TraceContext
+from mindswarm_exec.service.actors import Actor, acting_as
 from mindswarm_exec.service.control import UNCHANGED, Publisher, RetryFrom
 from mindswarm_exec.service.refusals import parent_refused
 from mindswarm_exec.service.submission import start_operation, stored_json
@@ -206,15 +207,11 @@ class DirectClient(ServiceVerbs):
         trace: TraceContext | None,
         **named: str | None,
     ) -> Operation[Started]:
-        return start_operation(
-            execution_id,
-            task_type,
-            stored_json(payload, "the payload", self._settings.max_payload_bytes),
-            options,
-            project_id=project_id,
-            trace=trace,
-            **named,
-        )
+        stored = stored_json(payload, "the payload", self._settings.max_payload_bytes)
+        with acting_as(Actor()):
+            return start_operation(
+                execution_id, task_type, stored, options, project_id=project_id, trace=trace, **named
+            )
 
     def _check_names(self, *names: str) -> None:
         """Refuse hostile names; a name that passed once is remembered."""

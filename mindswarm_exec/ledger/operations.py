@@ -87,10 +87,11 @@ def start(
     *,
     start_at_ms: int | None = None,
     pinned: tuple[str, str, str] = ("", "", ""),
+    data: str = "{}",
 ) -> Operation[Started]:
     """Store an execution. `pinned` is (agent id, class id, demand) of a pre-assigned agent."""
     delay = "" if start_at_ms is None else start_at_ms
-    return _script("start", answers.read_started, new_nonce(), execution_id, delay, *pinned, *_flat(fields))
+    return _script("start", answers.read_started, new_nonce(), execution_id, delay, *pinned, data, *_flat(fields))
 
 
 def pause(execution_id: str, request_id: str, reason: str, data: str) -> Operation[Controlled]:
@@ -261,10 +262,10 @@ def register(agent_id: str, incarnation: str, profile: str, fields: Fields) -> O
 
 
 def set_agent_state(
-    agent_id: str, incarnation: str, state: str, *, accepts_work: bool, event: str = ""
+    agent_id: str, incarnation: str, state: str, *, accepts_work: bool, event: str = "", data: str = "{}"
 ) -> Operation[Done | Absent | Fenced | Refused]:
     """Open an agent for work, or close it; `incarnation` "" stands for an operator."""
-    args = (new_nonce(), agent_id, incarnation, state, "1" if accepts_work else "0", event)
+    args = (new_nonce(), agent_id, incarnation, state, "1" if accepts_work else "0", event, data)
     return _script("set_agent_state", answers.read_agent_state, *args)
 
 

@@ -145,6 +145,7 @@ _SENTENCES = {
     "execution.released": "{of} was taken back from agent {agent} and waits for another.",
     "agent.registered": "{of} registered.",
     "agent.sleeping": "{of} went to sleep.",
+    "agent.wake_requested": "{of} was told to wake up.",
     "agent.woken": "{of} woke up.",
     "agent.draining": "{of} takes no new work.",
     "agent.offline": "{of} was not heard of for a lease, or left.",

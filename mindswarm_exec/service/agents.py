@@ -12,6 +12,7 @@ from mindswarm_exec.ledger.faces import AsyncLedger
 from mindswarm_exec.ledger.reads import AgentFacts, Record
 from mindswarm_exec.ledger.replies import Absent, Done, Fenced, Refused
 from mindswarm_exec.models.records import AgentRecord
+from mindswarm_exec.service.actors import control_action, event_data
 from mindswarm_exec.service.executions import Publisher
 from mindswarm_exec.service.names import nearest
 from mindswarm_exec.service.records import agent_record
@@ -41,6 +42,7 @@ class AgentManager:
         (record,) = await self._records([facts])
         return record
 
+    @control_action("sleep")
     async def sleep(self, agent_id: str) -> AgentRecord:
         """The agent takes no work until it is woken; what it runs goes on, and then its hooks run.
 
@@ -49,17 +51,19 @@ class AgentManager:
         """
         return await self._set(agent_id, "sleeping", accepts_work=False, event="agent.sleeping")
 
+    @control_action("wake")
     async def wake(self, agent_id: str) -> AgentRecord:
         """The agent takes work again: after a drain at once, after sleep when its hooks have run (`waking`)."""
         return await self._set(agent_id, "awake", accepts_work=True, event="agent.woken")
 
+    @control_action("drain")
     async def drain(self, agent_id: str) -> AgentRecord:
         """The agent takes no new work; what was queued moves on at once, what it runs at the next checkpoint."""
         return await self._set(agent_id, "draining", accepts_work=False, event="agent.draining")
 
     async def _set(self, agent_id: str, state: str, *, accepts_work: bool, event: str) -> AgentRecord:
         reply = await self._ledger.run(
-            operations.set_agent_state(agent_id, "", state, accepts_work=accepts_work, event=event)
+            operations.set_agent_state(agent_id, "", state, accepts_work=accepts_work, event=event, data=event_data())
         )
         match reply:
             case Done(wakes=wakes):

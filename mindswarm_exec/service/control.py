@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import logging
 from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import Final, Literal, Protocol
@@ -32,7 +30,7 @@ from mindswarm_exec.ledger.replies import (
 from mindswarm_exec.lifecycle import CANCEL, PAUSE, PENDING, RESUME, RETRY, Move, Status
 from mindswarm_exec.models.options import ExecutionOptions
 from mindswarm_exec.models.records import Execution, Failure, Question
-from mindswarm_exec.service.actors import actor_facts
+from mindswarm_exec.service.actors import control_action, event_data
 from mindswarm_exec.service.archived import OlderRecords
 from mindswarm_exec.service.names import nearest
 from mindswarm_exec.service.questions import checked_answer
@@ -49,8 +47,6 @@ from mindswarm_exec.service.refusals import (
 from mindswarm_exec.service.submission import budget_fields, option_fields, pinned_class, stored_json
 from mindswarm_exec.service.waiting import waiting_for
 from mindswarm_exec.settings import Settings
-
-log = logging.getLogger(__name__)
 
 
 class Unchanged(Enum):
@@ -94,11 +90,13 @@ class ExecutionControl:
         """The execution as it is now; for a pending one with the reason why it waits."""
         return await self._answered(execution_id, explained=True)
 
+    @control_action("pause")
     async def pause(self, execution_id: str, reason: str = "") -> Execution:
         """Pause what waits; ask a running handler to stop at its next safe point. The receipt tells which."""
         operation = operations.pause(self._checked(execution_id), new_nonce(), reason, event_data(reason=reason))
         return await self._controlled(PAUSE, execution_id, await self._ledger.run(operation))
 
+    @control_action("resume")
     async def resume(
         self,
         execution_id: str,
@@ -136,6 +134,7 @@ class ExecutionControl:
             case _:
                 return await self._controlled(RESUME, execution_id, reply)
 
+    @control_action("cancel")
     async def cancel(self, execution_id: str, reason: str = "", force: bool = False) -> Execution:
         """Cancel what does not run; ask what runs to clean up and stop. `force` fences it at once.
 
@@ -146,6 +145,7 @@ class ExecutionControl:
             await self._follow(execution_id, reply, cancellation_of_children)
         return await self._controlled(CANCEL, execution_id, reply)
 
+    @control_action("retry")
     async def retry(
         self, execution_id: str, options: ExecutionOptions | None = None, start_from: RetryFrom = "checkpoint"
     ) -> Execution:
@@ -164,6 +164,7 @@ class ExecutionControl:
             raise await self._unknown_agent(options)
         return await self._controlled(RETRY, execution_id, reply)
 
+    @control_action("provide_input")
     async def provide_input(
         self, execution_id: str, answer: JsonValue, question_id: str | None = None, reason: str = ""
     ) -> Execution:
@@ -219,8 +220,6 @@ class ExecutionControl:
                 found = (await self._record(execution_id))["status"]
                 raise refusal(move, execution_id, found)
             case Refused(status=found):
-                facts = {"action": move.name, "execution_id": execution_id, "found": found, "actor": actor_facts()}
-                log.info("a control action was refused", extra=facts)
                 raise refusal(move, execution_id, found)
 
     async def _answered(self, execution_id: str, *, explained: bool) -> Execution:
@@ -305,12 +304,6 @@ def retrial(
         fields |= _forgotten(record)
     changes = event_data(options_changed=options is not None or None, start_from=start_from)
     return operations.retry(execution_id, new_nonce(), changes, fields, pinned=pinned)
-
-
-def event_data(**facts: JsonValue) -> str:
-    """The data of an event: the facts that say something, and who asked."""
-    facts["actor"] = {**(actor_facts() or {})} or None
-    return json.dumps({name: value for name, value in facts.items() if value not in (None, "")})
 
 
 def _replaced(record: Record, options: ExecutionOptions) -> dict[str, str | int | float]:

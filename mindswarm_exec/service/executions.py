@@ -37,6 +37,7 @@ from mindswarm_exec.models.records import (
 )
 from mindswarm_exec.models.trace_context import TraceContext
 from mindswarm_exec.service import listing, metrics
+from mindswarm_exec.service.actors import control_action
 from mindswarm_exec.service.archived import OlderRecords
 from mindswarm_exec.service.bulk import Bulk, Criteria, chosen
 from mindswarm_exec.service.control import UNCHANGED, ExecutionControl, Publisher, RetryFrom
@@ -130,6 +131,7 @@ class ExecutionService(ExecutionControl):
         if self._background is not None:
             await self._background.stop()
 
+    @control_action("start")
     async def _submit(self, request: StartRequest, came_with: TraceContext | None) -> Execution:
         work = await self._work_of(request)
         execution_id = new_id()
@@ -170,6 +172,7 @@ class ExecutionService(ExecutionControl):
 
     # --- control of many ---------------------------------------------------------------------------------
 
+    @control_action("cancel_many")
     async def cancel_many(
         self, *, reason: str = "", force: bool = False, dry_run: bool = False, **criteria: Unpack[Criteria]
     ) -> BulkOutcome:
@@ -181,6 +184,7 @@ class ExecutionService(ExecutionControl):
         bulk = Bulk(self._ledger, self._publish)
         return await bulk.cancel(chosen(CANCEL, criteria), reason, force=force, dry_run=dry_run)
 
+    @control_action("retry_many")
     async def retry_many(
         self,
         *,

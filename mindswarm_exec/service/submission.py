@@ -14,6 +14,7 @@ from mindswarm_exec.ledger.answers import Started
 from mindswarm_exec.ledger.operations import Operation
 from mindswarm_exec.models.options import DemandClass, ExecutionOptions
 from mindswarm_exec.models.trace_context import TraceContext
+from mindswarm_exec.service.actors import event_data
 
 #: The record does not keep a limit of lost attempts that is the default.
 DEFAULT_MAX_LOST_ATTEMPTS = int(ExecutionOptions.model_fields["max_lost_attempts"].default)
@@ -77,7 +78,8 @@ def start_operation(
     if trace:
         fields.update(trace.headers)
     start_at_ms = round(options.start_at.timestamp() * 1000) if options.start_at else None
-    return operations.start(execution_id, fields, start_at_ms=start_at_ms, pinned=pinned_class(task_type, options))
+    pinned = pinned_class(task_type, options)
+    return operations.start(execution_id, fields, start_at_ms=start_at_ms, pinned=pinned, data=event_data())
 
 
 def pinned_class(task_type: str, options: ExecutionOptions) -> tuple[str, str, str]:

@@ -7,11 +7,12 @@ deadline that it was decided on. Choices are pure (`lifecycle`, `step_for`); the
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from mindswarm_exec.ledger import operations
+from mindswarm_exec.ledger import operations, reads
+from mindswarm_exec.ledger.answers import Followed
 from mindswarm_exec.ledger.faces import SyncLedger
 from mindswarm_exec.ledger.operations import Operation, Settlement
 from mindswarm_exec.ledger.replies import Done, DueExecution, LostAttempt, Offline, Settled, Wake
@@ -33,6 +34,7 @@ from mindswarm_exec.lifecycle import (
 )
 from mindswarm_exec.models.options import ExecutionOptions
 from mindswarm_exec.models.records import Failure
+from mindswarm_exec.service.actors import acting_as, latest_actor
 from mindswarm_exec.service.control import CANCELLED_ON_REQUEST, cancellation_of_children, resumption_of_starved
 from mindswarm_exec.service.lost_spans import tell_lost, traced_records
 
@@ -78,10 +80,17 @@ def sweep(ledger: SyncLedger) -> Swept:
                 moved += 1
                 wakes += answer.wakes
     for parent_id in due.parents:
-        wakes += ledger.run(cancellation_of_children(parent_id))[1]
+        wakes += _followed(ledger, parent_id, cancellation_of_children)
     for owner_id in due.raised:
-        wakes += ledger.run(resumption_of_starved(owner_id))[1]
+        wakes += _followed(ledger, owner_id, resumption_of_starved)
     return Swept(moved, tuple(lost_agents), tuple(passed_over), tuple(wakes))
+
+
+def _followed(ledger: SyncLedger, leader: str, others: Callable[[str], Operation[Followed]]) -> tuple[Wake, ...]:
+    """Do with others what was done with one, in the name of who asked for that."""
+    record = ledger.run(reads.execution(leader))
+    with acting_as(latest_actor(record or {})):
+        return ledger.run(others(leader))[1]
 
 
 def settle_lost(ledger: SyncLedger, agent_id: str, lost: Iterable[LostAttempt], why: str) -> list[Wake]:

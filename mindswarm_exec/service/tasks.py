@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from pydantic import JsonValue
-from pydantic_core import to_json
 
 from mindswarm_exec.errors import InvalidRequest, UnknownTask
 from mindswarm_exec.identifiers import new_id
@@ -14,6 +13,7 @@ from mindswarm_exec.ledger.faces import AsyncLedger
 from mindswarm_exec.ledger.replies import Absent
 from mindswarm_exec.lifecycle import TASK_STATUS
 from mindswarm_exec.models.records import Task
+from mindswarm_exec.service.actors import control_action, event_data
 from mindswarm_exec.service.records import task_record
 from mindswarm_exec.service.submission import stored_json
 from mindswarm_exec.settings import Settings
@@ -31,6 +31,7 @@ class TaskService:
         self._ledger = ledger
         self._settings = settings
 
+    @control_action("create")
     async def create(
         self,
         title: str,
@@ -44,7 +45,7 @@ class TaskService:
         task_id = new_id()
         fields: dict[str, str | int | float] = {"title": title, "description": description, "status": "open"}
         fields |= self._stored({"task_type": task_type, "payload": payload, "assignee": assignee})
-        data = to_json({"title": title, "assignee": assignee}).decode()
+        data = event_data(title=title, assignee=assignee)
         await self._ledger.run(operations.put_task(task_id, "create", "task.created", data, project_id, fields))
         return await self.get(task_id)
 
@@ -76,6 +77,7 @@ class TaskService:
             found.append(task_record(task_id, fields))
         return found, None
 
+    @control_action("update")
     async def update(self, task_id: str, **changes: Any) -> Task:
         """Change title, description, status (open, done, cancelled), task_type, payload or assignee."""
         status = changes.get("status")
@@ -87,12 +89,13 @@ class TaskService:
             )
         return await self._change(task_id, "task.updated", changes)
 
+    @control_action("assign")
     async def assign(self, task_id: str, assignee: str | None) -> Task:
         """Give the task to a person or an agent; None takes it back."""
         return await self._change(task_id, "task.assigned", {"assignee": assignee or ""})
 
     async def _change(self, task_id: str, event: str, changes: dict[str, Any]) -> Task:
-        data = to_json({name: value for name, value in changes.items() if name != "payload"}).decode()
+        data = event_data(**{name: value for name, value in changes.items() if name != "payload"})
         reply = await self._ledger.run(operations.put_task(task_id, "update", event, data, "", self._stored(changes)))
         if isinstance(reply, Absent):
             raise UnknownTask.of(task_id)

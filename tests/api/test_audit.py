@@ -12,9 +12,13 @@ from websockets.sync.client import connect
 
 from mindswarm_exec.client import ExecutionClient
 from mindswarm_exec.direct import DirectClient
-from mindswarm_exec.errors import MoveRefused
+from mindswarm_exec.errors import MoveRefused, NotFound
+from mindswarm_exec.ledger.faces import SyncLedger, connect_sync
 from mindswarm_exec.models.addresses import CLI_USER_AGENT
 from mindswarm_exec.service.actors import Actor, acting_as, actor_facts
+from mindswarm_exec.service.control import cancellation
+from mindswarm_exec.service.sweeps import sweep
+from tests.api.hand_agent import HandAgent
 from tests.api.running_api import RunningApi
 
 
@@ -42,6 +46,7 @@ def test_each_way_in_is_told_apart(api: RunningApi) -> None:
             assert "result" in json.loads(socket.recv(timeout=5))
         local = {"name": "client", "address": "127.0.0.1"}
         assert actors(http, execution_id) == [
+            ("created", {**local, "via": "http"}),
             ("paused", {**local, "via": "http"}),
             ("resumed", {**local, "via": "cli"}),
             ("cancelled", {"name": "client", "via": "direct"}),
@@ -55,7 +60,7 @@ def test_bulk_verbs_and_children_name_who_asked(api: RunningApi) -> None:
         child = http.start("a", parent_id=parent).execution_id
         http.cancel_many(task_type="a")
         for each in (parent, child):
-            assert [actor["via"] for _, actor in actors(http, each)] == ["http"]
+            assert [actor["via"] for _, actor in actors(http, each)] == ["http", "http"]
 
 
 def test_an_api_key_is_told_by_its_name_and_never_by_itself(guarded_api: RunningApi) -> None:
@@ -63,9 +68,8 @@ def test_an_api_key_is_told_by_its_name_and_never_by_itself(guarded_api: Running
     with ExecutionClient(guarded_api.url, api_key=key) as http:
         execution_id = http.start("a").execution_id
         http.cancel(execution_id)
-        assert actors(http, execution_id) == [
-            ("cancelled", {"name": "night shift", "via": "http", "address": "127.0.0.1"})
-        ]
+        actor = {"name": "night shift", "via": "http", "address": "127.0.0.1"}
+        assert actors(http, execution_id) == [("created", actor), ("cancelled", actor)]
         headers = {"Authorization": f"Bearer {key}"}
         call = {"jsonrpc": "2.0", "id": 1, "method": "mindswarm.events.getHistory", "params": {}}
         assert key not in httpx.post(f"{guarded_api.url}/rpc", json=call, headers=headers).text
@@ -87,3 +91,73 @@ def test_who_asks_ends_with_the_block() -> None:
     with acting_as(Actor("a", "http", "::1")):
         assert actor_facts() == {"name": "a", "via": "http", "address": "::1"}
     assert actor_facts() is None
+
+
+#: Methods that change nothing that lasts: what a connection listens to ends with it.
+LOOKS = {
+    *(f"mindswarm.execution.{verb}" for verb in ("get", "list", "explain", "simulate")),
+    *(f"mindswarm.execution.get{what}" for what in ("Metrics", "History", "QueueStatus")),
+    *("mindswarm.agent.list", "mindswarm.agent.get", "mindswarm.task.list", "mindswarm.task.get"),
+    *(f"mindswarm.events.{verb}" for verb in ("subscribe", "unsubscribe", "listSubscriptions", "getHistory")),
+    "rpc.discover",
+}
+
+
+def test_every_method_that_changes_something_says_who_asked(api: RunningApi) -> None:
+    agent = HandAgent(api.settings)
+    with ExecutionClient(api.url) as http:
+        parked = http.start("code.survey").execution_id
+        agent.ask(agent.begin(parked), "q1", "may I?")
+        one = {"execution_id": http.start("nobody.does", tags=["one"]).execution_id}
+        task = {"task_id": http.create_task("first").task_id}
+        calls: list[tuple[str, dict[str, Any]]] = [
+            ("execution.start", {"task_type": "nobody.does"}),
+            ("execution.pause", one),
+            ("execution.resume", one),
+            ("execution.cancel", one),
+            ("execution.retry", one),
+            ("execution.cancelMany", {"tag": "one"}),
+            ("execution.retryMany", {"tag": "one"}),
+            ("execution.provideInput", {"execution_id": parked, "input": "yes"}),
+            ("agent.drain", {"agent_id": "coder"}),
+            ("agent.sleep", {"agent_id": "coder"}),
+            ("agent.wake", {"agent_id": "coder"}),
+            ("task.create", {"title": "second"}),
+            ("task.update", {**task, "title": "third"}),
+            ("task.assign", {**task, "assignee": "ann"}),
+        ]
+        for method, params in calls:
+            before = http.event_history(limit=1, newest_first=True).events[0].event_id
+            call = {"jsonrpc": "2.0", "id": 1, "method": f"mindswarm.{method}", "params": params}
+            answer = httpx.post(f"{api.url}/rpc", json=call).json()
+            assert "result" in answer, (method, answer)
+            told = [event.data.get("actor") for event in http.event_history(cursor=before).events]
+            assert {"name": "client", "via": "http", "address": "127.0.0.1"} in told, method
+        described = httpx.get(f"{api.url}/openrpc.json").json()["methods"]
+    agent.close()
+    assert {method["name"] for method in described} - LOOKS == {f"mindswarm.{method}" for method, _ in calls}
+
+
+def test_children_cancelled_by_a_sweep_name_who_cancelled_the_parent(api: RunningApi) -> None:
+    assert api.settings.redis_url is not None
+    ledger = SyncLedger(connect_sync(api.settings.redis_url, api.settings), api.settings)
+    with ExecutionClient(api.url) as http:
+        parent = http.start("nobody.does").execution_id
+        child = http.start("nobody.does", parent_id=parent).execution_id
+        with acting_as(Actor("ann", "http", "::1")):
+            ledger.run(cancellation(parent, "enough"))  # and the process ends before it comes to the children
+        sweep(ledger)
+        ledger.close()
+        assert actors(http, child)[-1] == ("cancelled", {"name": "ann", "via": "http", "address": "::1"})
+
+
+def test_a_refused_action_on_an_agent_or_a_task_is_logged_too(
+    api: RunningApi, caplog: pytest.LogCaptureFixture
+) -> None:
+    with ExecutionClient(api.url) as http, caplog.at_level(logging.INFO):
+        for refused in (lambda: http.drain_agent("nobody"), lambda: http.assign_task("nothing", "ann")):
+            with pytest.raises(NotFound):
+                refused()
+    said = [record.__dict__ for record in caplog.records if record.message == "a control action was refused"]
+    assert [(one["action"], one["code"]) for one in said] == [("drain", "unknown_agent"), ("assign", "unknown_task")]
+    assert {one["actor"]["via"] for one in said} == {"http"}

@@ -41,7 +41,7 @@ def named_calls() -> dict[str, Operation[Any]]:
     pinned = ("pre-assigned agent", "its class", "its demand")
     id, request = "execution_id", "request id"
     return {
-        "start": operations.start(id, FIELDS, start_at_ms=delay, pinned=pinned),
+        "start": operations.start(id, FIELDS, start_at_ms=delay, pinned=pinned, data=data),
         "pause": operations.pause(id, request, "reason", data),
         "resume": operations.resume(id, request, data, FIELDS, checkpoint_replaced=True),
         "resume_starved": operations.resume_starved(id, data, most),
@@ -59,7 +59,7 @@ def named_calls() -> dict[str, Operation[Any]]:
         ),
         "register": operations.register("agent_id", "incarnation", "profile as JSON", FIELDS),
         "set_agent_state": operations.set_agent_state(
-            "agent_id", "incarnation", "state", accepts_work=True, event="event"
+            "agent_id", "incarnation", "state", accepts_work=True, event="event", data=data
         ),
         "sleep_if_idle": operations.sleep_if_idle("agent_id", "incarnation"),
         "pass_over": operations.pass_over("agent_id", "incarnation"),
