@@ -61,8 +61,10 @@ class Containers:
     Names of the compose network become loopback: the ledger's host, and addresses that bind to every interface.
     """
 
-    def __init__(self, swarm: Swarm, **interpolated: str) -> None:
+    def __init__(self, swarm: Swarm, agent: str = "words:counter", **interpolated: str) -> None:
+        """`agent` is mounted in the place of the file's own."""
         self._swarm = swarm
+        self._agent = agent
         self._interpolated = interpolated
 
     def environment(self, service: dict[str, Any], **own: str) -> dict[str, str]:
@@ -78,7 +80,8 @@ class Containers:
         environment = self.environment(service, **own)
         directory = ROOT / "deploy" / "agents" if "working_dir" in service else ROOT
         enter = "import os, sys; os.chdir(sys.argv[1]); os.execvp(sys.argv[2], sys.argv[2:])"
-        command = ["-c", enter, str(directory), *words_of(service)]
+        words = [word.replace("words:counter", self._agent) for word in words_of(service)]
+        command = ["-c", enter, str(directory), *words]
         self._swarm.process(name, *command, **environment, PATH=PATH, HOSTNAME=name)
 
     def check(self, service_name: str, name: str, **own: str) -> subprocess.CompletedProcess[str]:

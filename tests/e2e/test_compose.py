@@ -10,6 +10,7 @@ import pytest
 
 from mindswarm_exec.cli.contents import ROWS
 from mindswarm_exec.client import ExecutionClient
+from mindswarm_exec.lifecycle import COMPLETED, RUNNING
 from mindswarm_exec.settings import PREFIX, Settings
 from tests.e2e.compose_file import (
     DOCKERFILE,
@@ -21,7 +22,7 @@ from tests.e2e.compose_file import (
     volumes_of,
     words_of,
 )
-from tests.e2e.swarm import START_MS, Swarm, free_port
+from tests.e2e.swarm import HANDLERS, START_MS, Swarm, free_port
 from tests.eventually import eventually
 
 SERVICES = sorted(engine_services())
@@ -132,6 +133,29 @@ def test_what_the_containers_would_run_works_together(swarm: Swarm) -> None:
     flower = f"http://127.0.0.1:{ports['flower']['FLOWER_PORT']}"
     assert httpx.get(f"{flower}/api/tasks", auth=LOGIN).status_code == 200
     assert httpx.get(f"{flower}/api/tasks").status_code == 401
+
+
+def test_scaling_from_one_agent_to_five_and_back_kills_no_work(swarm: Swarm) -> None:
+    """`--scale agent=5`, then `--scale agent=1`, in the midst of work: SIGTERM to four, which drain."""
+    containers = Containers(swarm, agent=HANDLERS)
+    names = [f"a{number}" for number in range(5)]
+    for name in names:
+        containers.start("agent", name)
+    for name in names:  # one after the other, as five that start at once take their time
+        swarm.await_agents(name)
+    running = [swarm.start("wait.async", {"file": "scaled"}, on=name) for name in names for _ in range(2)]
+    for execution_id in running:
+        swarm.await_status(execution_id, RUNNING)
+    for name in names[1:]:
+        swarm.named(name).terminate()
+    swarm.await_agents(*names[1:], state="draining")
+    late = [swarm.start("wait.async", {"file": "scaled"}) for _ in range(3)]
+    swarm.touch("scaled")
+    assert [swarm.named(name).exit_code(45) for name in names[1:]] == [0, 0, 0, 0]
+    for execution_id in running:
+        ended = swarm.await_end(execution_id)
+        assert (ended.status, ended.attempt) == (COMPLETED, 1), "it ran to its end where it was"
+    assert {swarm.await_end(execution_id).agent_id for execution_id in late} == {"a0"}
 
 
 def test_the_probe_fails_for_what_is_not_there(swarm: Swarm) -> None:
