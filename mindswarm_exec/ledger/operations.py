@@ -145,7 +145,7 @@ def retry(
 
 #: Agents looked at; of more, those that suit come first and the number of the others is told. Each costs the server
 #: three commands.
-MOST_AGENTS_SEEN = 200
+MOST_AGENTS_SEEN = 100
 
 
 def look(execution_id: str, most_agents: int = MOST_AGENTS_SEEN) -> Operation[Look | None]:

@@ -49,7 +49,7 @@ def explanation(
         status=status,
         task_type=fields["task_type"],
         as_of=moment_of(look),
-        waiting=waiting_for(look),
+        waiting=waiting_for(look, found),
         then=what_follows(look, demand, found),
         gives_up_at=instant(fields.get("queue_timeout_at_ms")) if status == PENDING else None,
         waited_ms=waited_ms,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 
 from mindswarm_exec.ledger.looks import Look, SeenAgent
 from mindswarm_exec.models.options import DemandClass
@@ -18,7 +18,7 @@ from mindswarm_exec.service.names import nearest
 MOST_NAMED = 5
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Standing:
     """One registered agent, and what keeps it from ever serving the demand."""
 
@@ -29,10 +29,6 @@ class Standing:
     @property
     def suits(self) -> bool:
         return not self.misses
-
-    @cached_property
-    def is_up(self) -> bool:
-        return self.seen.state == "awake" and self.seen.accepts_work
 
 
 def standings(look: Look, demand: DemandClass) -> list[Standing]:
@@ -47,7 +43,7 @@ def no_agent(look: Look, demand: DemandClass, found: Sequence[Standing]) -> Wait
         return _nobody(look, demand, found)
     good = [one.seen for one in suitable if reaches(demand, one.agent)]
     if not good:
-        return _not_good_enough(demand, [one.agent for one in suitable])
+        return _not_good_enough(look, demand, [one.agent for one in suitable])
     return _all_taken(look, good)
 
 
@@ -104,6 +100,8 @@ def _busy(
 ) -> WaitingFor:
     slots, taken = sum(seen.max_concurrent for seen in up), sum(seen.load for seen in up)
     told = f"{taken} of {slots} slots of {_named(up)} are taken"
+    if len(up) == len(look.agents) < look.agents_registered:
+        told += ", and so it is with agents not looked at"
     if silent := [seen for seen in up if seen.lease_expires_at_ms <= look.now_ms]:
         told += f"; not heard of for longer than a lease: {_named(silent)}"
     ahead = look.lane_ahead + (look.ahead_elsewhere or 0)
@@ -130,12 +128,14 @@ def _away(seen: SeenAgent) -> str:
     return f"{seen.agent_id} is {seen.state}"
 
 
-def _not_good_enough(demand: DemandClass, suitable: Sequence[Candidate]) -> WaitingFor:
+def _not_good_enough(look: Look, demand: DemandClass, suitable: Sequence[Candidate]) -> WaitingFor:
     best = max(suitable, key=lambda agent: agent.success_rate(demand.task_type))
     rate = best.success_rate(demand.task_type)
+    of = "" if look.sees_every_agent else f" of the {len(look.agents)} that were looked at"
+    told = f"it asks for a success rate of {demand.min_success_rate}"
     return because(
         "success_rate",
-        f"it asks for a success rate of {demand.min_success_rate}; the best agent, '{best.agent_id}', has {rate:.3g}",
+        f"{told}; the best agent{of}, '{best.agent_id}', has {rate:.3g}",
         "cancel it and submit it with a lower min_success_rate, or start a fresh agent: one begins at 1",
     )
 

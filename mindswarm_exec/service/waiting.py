@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -12,7 +12,7 @@ from mindswarm_exec.lifecycle import CANCEL, CREATE, PAUSE, PAUSED, PENDING, RES
 from mindswarm_exec.models.options import DemandClass
 from mindswarm_exec.models.records import WaitingFor, instant
 from mindswarm_exec.service.causes import because, span
-from mindswarm_exec.service.standing import no_agent, standings
+from mindswarm_exec.service.standing import Standing, no_agent, standings
 from mindswarm_exec.service.waited import moves_of
 
 #: Sweeps come every second or so; what is due and has not been swept for so long waits for somebody to sweep.
@@ -24,8 +24,8 @@ def demand_of(fields: Mapping[str, str]) -> DemandClass:
     return DemandClass.model_validate_json(fields.get("demand") or json.dumps({"task_type": fields["task_type"]}))
 
 
-def waiting_for(look: Look) -> WaitingFor | None:
-    """The cause for which the execution waits; None if it does not wait."""
+def waiting_for(look: Look, found: Sequence[Standing] | None = None) -> WaitingFor | None:
+    """The cause for which the execution waits; None if it does not wait. `found`: its `standings`, if known."""
     fields = look.fields
     if fields["status"] == PAUSED:
         return paused(look)
@@ -38,7 +38,7 @@ def waiting_for(look: Look) -> WaitingFor | None:
             return held_back(look, fields["concurrency_key"], int(fields["concurrency_limit"]))
         case _:
             demand = demand_of(fields)
-            return no_agent(look, demand, standings(look, demand))
+            return no_agent(look, demand, standings(look, demand) if found is None else found)
 
 
 def paused(look: Look) -> WaitingFor:

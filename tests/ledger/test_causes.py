@@ -11,7 +11,7 @@ import pytest
 
 from mindswarm_exec.identifiers import new_nonce
 from mindswarm_exec.ledger import operations
-from mindswarm_exec.ledger.operations import Settlement
+from mindswarm_exec.ledger.operations import MOST_AGENTS_SEEN, Settlement
 from mindswarm_exec.lifecycle import COMPLETE, PAUSE
 from mindswarm_exec.models.explanations import Explanation, SimulateRequest
 from mindswarm_exec.models.options import ExecutionOptions
@@ -165,16 +165,20 @@ def test_a_draining_agent_with_a_free_slot_is_away(on: Explained) -> None:
 
 
 def test_more_agents_than_are_looked_at_do_not_hide_who_suits(on: Explained) -> None:
-    for number in range(205):
+    for number in range(MOST_AGENTS_SEEN + 5):
         on.world.open_agent(f"u-{number}", 1, task_types=["u"])
     on.world.open_agent("last", 1)
     submit(on)
     told = explain(on, submit(on))
     assert told.waiting is not None
     assert told.waiting.detail == "1 of 1 slots of last are taken"
-    assert (len(told.candidates), told.agents_not_shown) == (200, 6)
+    assert (len(told.candidates), told.agents_not_shown) == (MOST_AGENTS_SEEN, 6)
     thought = on.ask(on.service.simulate(SimulateRequest(task_type="u")))
-    assert (thought.would, thought.agents_not_shown) == ("start", 206 - len(thought.candidates))
+    assert (thought.would, thought.agents_not_shown) == ("start", 6)
+    for _ in range(MOST_AGENTS_SEEN + 5):
+        submit(on, "u")
+    busy = cause(on, submit(on, "u"))
+    assert busy.detail.endswith(f"and {MOST_AGENTS_SEEN - 5} more are taken, and so it is with agents not looked at")
     delayed = submit(on, "v", start_at=(on.world.now() + timedelta(seconds=50)).isoformat())
     assert reasons(on, delayed) == ["start_at"], "who suits work that has never been asked for is not told"
 
