@@ -12,7 +12,7 @@ from mindswarm_exec.service.rollups import add_up, add_up_minute, roll_up_some
 log = logging.getLogger(__name__)
 
 #: Scripts run by one tick. More is left to the next: a backlog must not keep a dispatcher's thread for long.
-MOST_ROUNDS = 100
+MOST_ROUNDS = 200
 
 
 class Roller:

@@ -8,11 +8,10 @@ it is off by at most one part in 32, or 3.2 %.
 from __future__ import annotations
 
 import math
-import operator
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate
+from itertools import accumulate, chain
 
 #: Buckets for each doubling.
 STEPS = 16
@@ -55,11 +54,38 @@ class Histogram:
 
     def add(self, other: Histogram) -> None:
         """Count what the other has counted too."""
-        self._combine(other, operator.add)
+        self._reach(other.first, other.first + len(other.counts))
+        counts, start = self.counts, other.first - self.first
+        for place, number in enumerate(other.counts, start):
+            if number:
+                counts[place] += number
 
     def subtract(self, other: Histogram) -> None:
         """Count no longer what the other has counted, all of which was counted here."""
-        self._combine(other, operator.sub)
+        counts, start = self.counts, other.first - self.first
+        for place, number in enumerate(other.counts, start):
+            if number:
+                counts[place] -= number
+
+    @property
+    def listed(self) -> list[int]:
+        """As it is kept: the first bucket and the counts; if most are nought, -1 and those that are not, by bucket."""
+        if 2 * (len(self.counts) - self.counts.count(0)) > len(self.counts):
+            return [self.first, *self.counts]
+        return [-1, *chain.from_iterable(pair for pair in enumerate(self.counts, self.first) if pair[1])]
+
+    @classmethod
+    def of_listed(cls, listed: list[int]) -> Histogram:
+        """The histogram that was kept so."""
+        if listed[0] != -1:
+            return cls(listed[0], listed[1:])
+        if len(listed) == 1:
+            return cls()
+        first, last = listed[1], listed[-2]
+        counts = [0] * (last - first + 1)
+        for place in range(1, len(listed), 2):
+            counts[listed[place] - first] = listed[place + 1]
+        return cls(first, counts)
 
     def percentiles(self, fractions: Iterable[float]) -> list[float | None]:
         """For each fraction the duration that so many of those counted do not exceed, by nearest rank."""
@@ -72,16 +98,10 @@ class Histogram:
     def _place(ranks: Sequence[int], fraction: float) -> int:
         return bisect_left(ranks, max(1, math.ceil(fraction * ranks[-1])))
 
-    def _combine(self, other: Histogram, combined: Callable[[int, int], int]) -> None:
-        if not other.counts:
-            return
-        self._reach(other.first, other.first + len(other.counts))
-        start = other.first - self.first
-        span = slice(start, start + len(other.counts))
-        self.counts[span] = map(combined, self.counts[span], other.counts)
-
     def _reach(self, first: int, end: int) -> None:
         """Have a count, if only of nought, for each bucket from `first` up to `end`."""
+        if first == end:
+            return
         if not self.counts:
             self.first = first
         if first < self.first:

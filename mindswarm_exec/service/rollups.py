@@ -14,7 +14,7 @@ from mindswarm_exec.service.sums import Sum, groups_of
 from mindswarm_exec.settings import Settings
 
 #: Events read by one script, which holds the server for a few milliseconds.
-MOST_EVENTS = 500
+MOST_EVENTS = 250
 #: An hour that is over for this long and not folded: nobody else does it.
 PATIENCE_MS = 600_000
 

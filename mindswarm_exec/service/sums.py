@@ -1,15 +1,17 @@
 """What ended in a span of time, added up by name: the sums that rollups are made of. Pure.
 
-A sum is kept as JSON: {"lost": n, "names": {name: {measure: amount, "waited": [first bucket, counts …], "ran": …}}}.
+A sum is kept as JSON: {"lost": n, "names": {name: {measure: amount, "waited": [histogram], "ran": […]}}}.
 What one roll-up has counted comes from roll_up.lua with a field for each bucket: {name: {"waited.<bucket>": n}}.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+from pydantic_core import from_json
 
 from mindswarm_exec.lifecycle import TERMINAL, Status
 from mindswarm_exec.models.records import MetricGroup, Percentiles
@@ -65,10 +67,12 @@ class Sum:
     tallies: dict[str, Tally] = field(default_factory=dict)
 
     def add(self, other: Sum) -> None:
-        """Count what the other has too; the span is the caller's to say."""
+        """Take over what the other has counted; the span is the caller's to say."""
         self.lost += other.lost
         for name, tally in other.tallies.items():
-            self._tally(name).add(tally)
+            mine = self.tallies.setdefault(name, tally)
+            if mine is not tally:
+                mine.add(tally)
 
     def subtract(self, other: Sum) -> None:
         """Count no longer what the other has, all of which was added before."""
@@ -81,7 +85,7 @@ class Sum:
 
     def count(self, counted: str) -> None:
         """Add what one roll-up has counted in this minute."""
-        said = json.loads(counted)
+        said = from_json(counted)
         self.lost += said.get("lost", 0)
         for name, measures in said["names"].items():
             self._tally(name).count(measures)
@@ -92,7 +96,7 @@ class Sum:
     @property
     def text(self) -> str:
         names = {
-            name: {**tally.amounts, "waited": _listed(tally.waited), "ran": _listed(tally.ran)}
+            name: {**tally.amounts, "waited": tally.waited.listed, "ran": tally.ran.listed}
             for name, tally in self.tallies.items()
         }
         return json.dumps({"lost": self.lost, "names": names}, separators=(",", ":"))
@@ -100,20 +104,12 @@ class Sum:
     @classmethod
     def of_text(cls, since: int, upto: int, text: str) -> Sum:
         """The sum that was kept as `text`."""
-        said = json.loads(text)
+        said = from_json(text)
         return cls(since, upto, said["lost"], {name: _tally(measures) for name, measures in said["names"].items()})
 
 
-def _listed(histogram: Histogram) -> list[int]:
-    return [histogram.first, *histogram.counts]
-
-
-def _histogram(listed: Sequence[int]) -> Histogram:
-    return Histogram(listed[0], list(listed[1:]))
-
-
 def _tally(measures: dict[str, Any]) -> Tally:
-    waited, ran = _histogram(measures.pop("waited")), _histogram(measures.pop("ran"))
+    waited, ran = (Histogram.of_listed(measures.pop(name)) for name in ("waited", "ran"))
     return Tally(measures, waited, ran)
 
 

@@ -61,3 +61,9 @@ def histogram_of(spans: Iterable[int]) -> Histogram:
 
 def numbers(histogram: Histogram) -> dict[int, int]:
     return {bucket: number for bucket, number in enumerate(histogram.counts, histogram.first) if number}
+
+
+@given(st.lists(durations))
+def test_what_is_kept_is_what_was_counted(spans: list[int]) -> None:
+    found = histogram_of(spans)
+    assert numbers(Histogram.of_listed(found.listed)) == numbers(found)

@@ -87,27 +87,31 @@ local function tallied(at, group)
   return counted
 end
 
-local function add(at, group, name, measure, amount)
+local function measures_of(at, group, name)
   local names = tallied(at, group).names
   local measures = names[name] or {}
-  measures[measure] = (measures[measure] or 0) + amount
   names[name] = measures
+  return measures
 end
+
+local function add(measures, measure, amount) measures[measure] = (measures[measure] or 0) + amount end
 
 local function count_end(at, status, execution_id, seq, project_id, agent_id)
   local task_type, kept = record_of(execution_id, seq)
   local waited, ran
   if task_type then waited, ran = lived(kept, seq) end
   local names = { agent = agent_id, task_type = task_type or '', project = project_id, status = status }
+  local waited_in, ran_in = waited and 'waited.' .. bucket_of(waited), ran and 'ran.' .. bucket_of(ran)
   for group, name in pairs(names) do
-    add(at, group, name, status, 1)
-    if task_type then
-      add(at, group, name, 'waited_ms', waited)
-      add(at, group, name, 'waited.' .. bucket_of(waited), 1)
+    local measures = measures_of(at, group, name)
+    add(measures, status, 1)
+    if waited then
+      add(measures, 'waited_ms', waited)
+      add(measures, waited_in, 1)
     end
     if ran then
-      add(at, group, name, 'ran_ms', ran)
-      add(at, group, name, 'ran.' .. bucket_of(ran), 1)
+      add(measures, 'ran_ms', ran)
+      add(measures, ran_in, 1)
     end
   end
 end
@@ -117,8 +121,9 @@ local function sample(elapsed)
   for _, agent_id in ipairs(call('ZRANGE', key('agents'), 0, -1)) do
     local state, slots = unpack(call('HMGET', key('agent', agent_id), 'state', 'max_concurrent'))
     if slots and state ~= 'offline' then
-      add(CLOCK, 'agent', agent_id, 'busy_ms', call('HLEN', key('held', agent_id)) * elapsed)
-      add(CLOCK, 'agent', agent_id, 'slots_ms', slots * elapsed)
+      local measures = measures_of(CLOCK, 'agent', agent_id)
+      add(measures, 'busy_ms', call('HLEN', key('held', agent_id)) * elapsed)
+      add(measures, 'slots_ms', slots * elapsed)
     end
   end
 end
