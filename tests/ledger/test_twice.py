@@ -10,10 +10,11 @@ import pytest
 
 from mindswarm_exec.identifiers import new_nonce
 from mindswarm_exec.ledger import operations
+from mindswarm_exec.ledger.listings import Stretch
 from mindswarm_exec.ledger.operations import Operation, Settlement
 from mindswarm_exec.ledger.replies import Done, Existing, Refused
 from mindswarm_exec.ledger.scripts import SCRIPT_NAMES
-from mindswarm_exec.lifecycle import COMPLETE, PAUSE, PENDING, POSTPONE, QUEUED, RUNNING
+from mindswarm_exec.lifecycle import COMPLETE, COMPLETED, PAUSE, PENDING, POSTPONE, QUEUED, RUNNING
 from mindswarm_exec.models.options import ExecutionOptions
 from mindswarm_exec.service.submission import start_operation
 from tests.ledger.world import RETENTION_MS, World, without_messages
@@ -236,6 +237,29 @@ def _(world: World) -> Operation[Any]:
     return operations.mark_archived({attempt.execution_id: seq})
 
 
+@calls("pick")
+def _(world: World) -> Operation[Any]:
+    world.settle(world.running(submitted(world)), Settlement(COMPLETE))
+    return operations.pick(Stretch([COMPLETED]), {}, "", most_seen=10, most=10)
+
+
+@calls("unarchived")
+def _(world: World) -> Operation[Any]:
+    world.settle(world.running(submitted(world)), Settlement(COMPLETE))
+    world.advance(RETENTION_MS / 1000 + 1)
+    return operations.unarchived(RETENTION_MS, 100)
+
+
+@calls("restore")
+def _(world: World) -> Operation[Any]:
+    attempt = world.running(submitted(world))
+    world.settle(attempt, Settlement(COMPLETE))
+    record = world.snapshot().executions[attempt.execution_id]
+    world.advance(RETENTION_MS / 1000 + 1)
+    world.run(operations.forget(RETENTION_MS, 100, 1000))
+    return operations.restore(attempt.execution_id, int(record["finished_at_ms"]), record)
+
+
 @calls("roll_up", lambda first, second: replace(first, read=0, now_ms=second.now_ms))
 def _(world: World) -> Operation[Any]:
     world.settle(world.running(submitted(world)), Settlement(COMPLETE))
@@ -253,8 +277,8 @@ def _(world: World) -> Operation[Any]:
     return operations.put_task("task", "update", "task.updated", "{}", "default", {"title": "b"})
 
 
-@pytest.mark.parametrize("state", ["sleeping", "awake"])
-def test_an_operators_word_to_a_sleeper_that_work_wakes_may_come_twice(state: str, world: World) -> None:
+@pytest.mark.parametrize(("state", "told"), [("sleeping", 0), ("awake", 1)])
+def test_an_operators_word_to_a_sleeper_that_work_wakes_may_come_twice(state: str, told: int, world: World) -> None:
     world.open_agent()
     world.submit("t", PLAIN)
     world.sleep_by_hand("ant")
@@ -262,7 +286,7 @@ def test_an_operators_word_to_a_sleeper_that_work_wakes_may_come_twice(state: st
     operation = operations.set_agent_state("ant", "", state, accepts_work=state == "awake", event="agent.sleeping")
     before = world.ledger.client.xlen(world.ledger.keys.of("events"))
     assert world.run(operation, twice=True) == Done("waking")
-    assert world.ledger.client.xlen(world.ledger.keys.of("events")) == before
+    assert world.ledger.client.xlen(world.ledger.keys.of("events")) == before + told
 
 
 def test_a_repeated_word_of_an_operator_does_not_undo_what_urgent_work_did_since(world: World) -> None:
