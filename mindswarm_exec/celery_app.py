@@ -125,8 +125,15 @@ def _transport_options(broker_url: str, settings: Settings, acknowledges: bool) 
 
 def take_over_logging(settings: Settings, process: str, **ids: str) -> None:
     """Log as the settings say, where Celery would set up logging of its own."""
+    import celery.apps.worker  # here, as only workers have it loaded
+
     configure_logging(settings, process, **ids)
     signals.setup_logging.connect(_leave_logging_alone, weak=False)
+    celery.apps.worker.safe_say = _say_nothing
+
+
+def _say_nothing(*_: object) -> None:
+    """In place of what Celery writes on the terminal when it is told to stop: logs say that, line by line."""
 
 
 def _leave_logging_alone(**_: object) -> None:

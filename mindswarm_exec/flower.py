@@ -17,6 +17,7 @@ from celery import Celery
 from mindswarm_exec.celery_app import create_app
 from mindswarm_exec.embedded import ledger_url
 from mindswarm_exec.errors import InvalidRequest
+from mindswarm_exec.logs import configure_logging
 from mindswarm_exec.models.addresses import is_loopback
 from mindswarm_exec.settings import Settings
 
@@ -33,7 +34,9 @@ def main(settings: Settings, address: str, port: int) -> None:
     must_not_be_exposed(address)
     if importlib.util.find_spec("flower") is None:
         raise InvalidRequest("Flower is not installed: pip install 'mindswarm-exec[flower]'.")
-    make_app(settings).start(["flower", f"--address={address}", f"--port={port}"])
+    configure_logging(settings, "flower")
+    # its own logging, "none", would be a second one
+    make_app(settings).start(["flower", f"--address={address}", f"--port={port}", "--logging=none"])
 
 
 def must_not_be_exposed(address: str) -> None:
@@ -54,5 +57,8 @@ def make_app(settings: Settings) -> Celery:
 def __getattr__(name: str) -> Any:
     """`celery -A mindswarm_exec.flower flower` asks for `app`; importing this module by itself does nothing."""
     if name in ("app", "celery"):
-        return globals().setdefault("app", make_app(Settings.from_environment()))
+        settings = Settings.from_environment()
+        if settings.log_format == "json":  # else as Flower's own options say
+            configure_logging(settings, "flower")
+        return globals().setdefault("app", make_app(settings))
     raise AttributeError(name)

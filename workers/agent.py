@@ -203,12 +203,11 @@ class AgentProcess:
             self._drain.start()
 
     def _drain_and_judge(self) -> None:
+        facts = {"action": "drain", "agent_id": self.profile.agent_id}
+        log.info("told to end: no new work, what runs may finish within the grace", extra=facts)
         in_order = self.membership.drain(self.settings.drain_grace_seconds)
         if not in_order:
-            log.warning(
-                "handlers did not end within the grace; their work was handed back",
-                extra={"action": "drain", "agent_id": self.profile.agent_id},
-            )
+            log.warning("handlers did not end within the grace; their work was handed back", extra=facts)
             flush()
             os._exit(EXIT_ABANDONED)
         end_within(CELERY_STOP_SECONDS)
