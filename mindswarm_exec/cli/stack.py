@@ -147,8 +147,12 @@ class Stack:
 
     def _wait_until_ready(self, stop: threading.Event) -> None:
         deadline = time.monotonic() + READY_SECONDS
+        told = ""
         with ExecutionClient(self.url, api_key=self.settings.api_key) as client:
-            while not _answers(client):
+            while (refusal := _refusal_of(client)) is not None:
+                if not isinstance(refusal, ApiUnavailable) and str(refusal) != told:
+                    told = str(refusal)
+                    self._tell(f"the API is not ready: {told}")
                 if stop.wait(0.1):
                     raise KeyboardInterrupt
                 for child in (*self.services, *self.agents):
@@ -157,7 +161,9 @@ class Stack:
                 if not api.is_alive:
                     raise ApiUnavailable(f"the API {api.how_it_ended()}. Its log is {api.log}.")
                 if time.monotonic() > deadline:
-                    raise ApiUnavailable(f"the API gave no answer in {READY_SECONDS:g} s. Its log is {api.log}.")
+                    raise ApiUnavailable(
+                        f"the API was not ready within {READY_SECONDS:g} s: {refusal} Its log is {api.log}."
+                    )
 
     def _check(self, child: Child) -> None:
         if child.refuses_to_run():
@@ -217,7 +223,7 @@ def check_port_is_free(host: str, port: int) -> None:
 
 def _who_listens(host: str, port: int) -> str:
     with ExecutionClient(f"http://{_for_url(host)}:{port}") as client:
-        if not _answers(client):
+        if _refusal_of(client) is not None:
             return ""
     return (
         "An API of MindSwarm Exec runs there already: use that one (`mindswarm-exec agent MODULE:ATTR` in its "
@@ -225,14 +231,15 @@ def _who_listens(host: str, port: int) -> str:
     )
 
 
-def _answers(client: ExecutionClient) -> bool:
+def _refusal_of(client: ExecutionClient) -> MindSwarmError | None:
+    """What the API has against answering; None once it does."""
     try:
         client.call("mindswarm.execution.getQueueStatus")
     except Unauthenticated:
-        return True  # it is up; who may ask what is not the question here
-    except MindSwarmError:
-        return False
-    return True
+        return None  # it is up; who may ask what is not the question here
+    except MindSwarmError as error:
+        return error
+    return None
 
 
 def _for_url(host: str) -> str:

@@ -22,7 +22,7 @@ AGENT = "worker=tests.cli.sample_agents:worker"
 class Up:
     """A running `up` and the news that it has told."""
 
-    def __init__(self, data: Path, *arguments: str) -> None:
+    def __init__(self, data: Path, *arguments: str, **settings: str) -> None:
         given = ["--port", str(free_port()), "--data-dir", str(data), "--agent", AGENT, "--json", *arguments]
         self.process = subprocess.Popen(
             [*COMMAND, "up", *given],
@@ -30,7 +30,7 @@ class Up:
             stderr=subprocess.PIPE,
             text=True,
             cwd=ROOT,
-            env=environment(MINDSWARM_DRAIN_GRACE_SECONDS="1"),
+            env=environment(MINDSWARM_DRAIN_GRACE_SECONDS="1", **settings),
         )
 
     def news(self, event: str) -> dict[str, Any]:
@@ -104,6 +104,14 @@ def test_a_port_that_is_taken_is_a_sentence_and_starts_nothing(tmp_path: Path, u
     assert said.code == 2
     assert f"port {port}" in said.err
     assert not (tmp_path / "other" / "server.json").exists()
+
+
+def test_a_ledger_that_does_not_answer_is_named_while_it_waits(tmp_path: Path) -> None:
+    starting = Up(tmp_path, MINDSWARM_REDIS_URL="redis://127.0.0.1:1")
+    told = starting.news("news")["message"]
+    assert "the API is not ready" in told
+    assert "MINDSWARM_REDIS_URL" in told
+    assert starting.stop(signal.SIGINT) == 130
 
 
 def test_killed_itself_it_hands_its_work_back_and_leaves_nothing(up: Up, tmp_path: Path) -> None:
