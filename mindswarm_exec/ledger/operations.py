@@ -15,6 +15,7 @@ from mindswarm_exec.ledger import answers
 from mindswarm_exec.ledger.answers import Controlled, Followed, InputTaken, Resumed, Started
 from mindswarm_exec.ledger.listings import Picked, Place, Stretch, read_picked, read_unarchived
 from mindswarm_exec.ledger.looks import Look, read_look
+from mindswarm_exec.ledger.queue_facts import QueueFacts, read_queue_facts
 from mindswarm_exec.ledger.replies import (
     Absent,
     AgentUnknown,
@@ -41,7 +42,7 @@ from mindswarm_exec.ledger.replies import (
     Taken,
     Wake,
 )
-from mindswarm_exec.lifecycle import TERMINAL, Move
+from mindswarm_exec.lifecycle import TERMINAL, Move, Status
 
 R_co = TypeVar("R_co", covariant=True)
 Fields = Mapping[str, str | int | float]
@@ -187,6 +188,11 @@ def pick(stretch: Stretch, equal: Mapping[str, str], text: str, *, most_seen: in
 def unarchived(retention_ms: int, most: int) -> Operation[tuple[Place, ...]]:
     """Some of what ended before the retention and is not in the archive as it is now, the oldest of each status."""
     return _script("unarchived", read_unarchived, retention_ms, most, *sorted(TERMINAL))
+
+
+def look_at_queue(most_classes: int, most_oldest: int, minutes: int) -> Operation[QueueFacts]:
+    """Look at what waits. Of those that wait longest `most_oldest` are looked at; rates are over so many minutes."""
+    return _script("look_at_queue", read_queue_facts, most_classes, most_oldest, minutes, *Status)
 
 
 # --- attempts: the agent's side --------------------------------------------------------------------------

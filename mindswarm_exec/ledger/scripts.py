@@ -15,7 +15,7 @@ from mindswarm_exec.settings import Settings
 #: still write then, so that what runs can finish and be controlled.
 TAKING_IN = frozenset({"start", "retry", "restore", "put_task"})
 #: Scripts that the server holds to writing nothing.
-LOOKING = frozenset({"look"})
+LOOKING = frozenset({"look", "look_at_queue"})
 
 _LUA = resources.files(__package__).joinpath("lua")
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from mindswarm_exec.ledger.reads import ClassFacts
+from mindswarm_exec.ledger.queue_facts import ClassFacts
 from mindswarm_exec.models.records import DepthOfClass, QueueStatus
-from mindswarm_exec.service.queue import Pace, depth_of
+from mindswarm_exec.service.queue import depth_of
 from tests.api.hand_agent import HandAgent
 
 
@@ -60,8 +60,7 @@ def test_of_a_class_that_nobody_serves_no_start_is_predicted(door: Any) -> None:
 
 
 def test_rates_are_over_the_last_five_minutes_and_predict_the_next_start() -> None:
-    half_a_minute = Pace(30_000, {"c": 10_000}, {"c in": 18, "c out": 9})
-    facts = ClassFacts("c", '{"task_type":"t"}', waiting=3, suitable=1, available=0, head="x")
-    depth = depth_of(facts, half_a_minute)
+    facts = ClassFacts('{"task_type":"t"}', 3, 1, 0, since_ms=10_000, came=18, went=9)
+    depth = depth_of(facts, now_ms=30_000)
     assert (depth.arrivals_per_minute, depth.services_per_minute) == (4.0, 2.0)
     assert (depth.predicted_start_seconds, depth.oldest_wait_ms) == (30.0, 20_000)

@@ -82,6 +82,7 @@ def named_calls() -> dict[str, Operation[Any]]:
             most_agents=most,
             one_more=(slots, "agent_id", "profile"),
         ),
+        "look_at_queue": operations.look_at_queue(most, most, "minutes"),  # type: ignore[arg-type]
         "due": operations.due(most),
         "admit": operations.admit(id),
         "redeliver": operations.redeliver(id, "nonce"),

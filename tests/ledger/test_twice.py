@@ -266,6 +266,12 @@ def _(world: World) -> Operation[Any]:
     return operations.roll_up(100, RETENTION)
 
 
+@calls("look_at_queue", lambda first, second: replace(first, now_ms=second.now_ms))
+def _(world: World) -> Operation[Any]:
+    submitted(world)
+    return operations.look_at_queue(10, 10, 5)
+
+
 @calls("keep_sum")
 def _(world: World) -> Operation[Any]:
     return operations.keep_sum("hour:0:agent", 0, 60_000, "{}", 10**13)
