@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import NamedTuple, Protocol, Unpack, overload
+from typing import Protocol, Unpack, overload
 
-from pydantic import JsonValue
-
-from mindswarm_exec.errors import InvalidRequest, UnknownTask
+from mindswarm_exec.errors import UnknownTask
 from mindswarm_exec.identifiers import new_id
 from mindswarm_exec.ledger import operations, reads
 from mindswarm_exec.ledger.faces import AsyncLedger
@@ -51,19 +48,11 @@ from mindswarm_exec.service.simulating import Thought
 from mindswarm_exec.service.simulator import Simulator
 from mindswarm_exec.service.submission import start_operation, stored_json
 from mindswarm_exec.service.waited import waited_by_cause
+from mindswarm_exec.service.work import Work, work_of
 from mindswarm_exec.settings import Settings
 from mindswarm_exec.tracing import note_existing, submitting
 
 __all__ = ["UNCHANGED", "ExecutionService", "Publisher"]
-
-
-class Work(NamedTuple):
-    """What a request, with its task, asks to be done."""
-
-    task_type: str
-    payload: JsonValue
-    options: ExecutionOptions
-    project_id: str
 
 
 class Background(Protocol):
@@ -133,7 +122,7 @@ class ExecutionService(ExecutionControl):
 
     @control_action("start")
     async def _submit(self, request: StartRequest, came_with: TraceContext | None) -> Execution:
-        work = await self._work_of(request)
+        work = await work_of(self._ledger, request)
         execution_id = new_id()
         with submitting(work.task_type, execution_id, given=request.trace, otherwise=came_with) as trace:
             return await self._stored(execution_id, work, request, trace)
@@ -247,7 +236,7 @@ class ExecutionService(ExecutionControl):
             InvalidRequest: also if an agent of the name of `with_agent` is registered.
             UnknownAgent, UnknownTask, UnknownExecution, MoveRefused, PayloadTooLarge: as `start`.
         """
-        work = await self._work_of(request)
+        work = await work_of(self._ledger, request)
         stored_json(work.payload, "the payload", self._settings.max_payload_bytes)
         thought = Thought.of(work.task_type, work.options, work.project_id, request.task_id, request.with_agent)
         return await Simulator(self._ledger, self._settings).simulation(thought, request, opens)
@@ -298,33 +287,6 @@ class ExecutionService(ExecutionControl):
         look = await self._ledger.run(operations.look_for(record["class_id"], "", record["project_id"]))
         assert look is not None, "what is only thought of is never absent"
         return replace(look, execution_id=execution_id, fields=record)
-
-    async def _work_of(self, request: StartRequest) -> Work:
-        """What is to be done; what the request leaves open comes from its task."""
-        if request.task_id is None:
-            assert request.task_type is not None
-            return Work(request.task_type, request.payload, request.options, request.project_id)
-        task = await self._ledger.run(reads.task(request.task_id))
-        if task is None:
-            raise UnknownTask.of(request.task_id)
-        task_type = request.task_type or task.get("task_type")
-        if not task_type:
-            raise InvalidRequest(
-                f"task {request.task_id} names no task type. Set one with mindswarm.task.update, or pass task_type.",
-                task_id=request.task_id,
-            )
-        given = "payload" in request.model_fields_set
-        payload = request.payload if given else json.loads(task.get("payload") or "null")
-        project_id = request.project_id if "project_id" in request.model_fields_set else task["project_id"]
-        options = await self._assigned(request.options, task.get("assignee"))
-        return Work(task_type, payload, options, project_id)
-
-    async def _assigned(self, options: ExecutionOptions, assignee: str | None) -> ExecutionOptions:
-        """The options with the task's assignee, if that is an agent, as the pre-assigned one."""
-        if not assignee or options.agent.agent_id or assignee not in await self._agent_ids():
-            return options
-        agent = options.agent.model_copy(update={"agent_id": assignee})
-        return options.model_copy(update={"agent": agent})
 
     async def _agent_ids(self) -> Sequence[str]:
         return await self._ledger.run(reads.agent_ids())
