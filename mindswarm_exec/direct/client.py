@@ -7,21 +7,19 @@ trip, in bulk far less; a result is waited for on a channel of its own.
 from __future__ import annotations
 
 import json
-import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from pydantic import JsonValue, TypeAdapter
-from redis import exceptions
 
+from mindswarm_exec.direct.outcomes import Outcomes
 from mindswarm_exec.direct.requests import Options, checked, options_of, trace_of
 from mindswarm_exec.direct.verbs import ServiceThread, ServiceVerbs
 from mindswarm_exec.errors import ExecutionNotCompleted, ResultNotReady, UnknownAgent, UnknownTask
 from mindswarm_exec.identifiers import Name, new_id
-from mindswarm_exec.ledger import reads
 from mindswarm_exec.ledger.answers import Started
-from mindswarm_exec.ledger.faces import SyncLedger, connect_sync, translated_errors
+from mindswarm_exec.ledger.faces import SyncLedger, connect_sync
 from mindswarm_exec.ledger.operations import Operation
 from mindswarm_exec.ledger.replies import (
     Accepted,
@@ -43,11 +41,6 @@ from mindswarm_exec.service.refusals import parent_refused
 from mindswarm_exec.service.submission import start_operation, stored_json
 from mindswarm_exec.settings import Settings
 from mindswarm_exec.tracing import note_existing, submitting
-
-OUTCOME = ("status", "result", "error")
-
-#: A waiter looks at the record itself this often, should the notice of the end have been lost.
-RECHECK_SECONDS = 2.0
 
 _name: TypeAdapter[str] = TypeAdapter(Name)
 
@@ -120,8 +113,7 @@ class DirectClient(ServiceVerbs):
         self._ledger = SyncLedger(connect_sync(url, self._settings), self._settings, test_clock=test_clock)
         self._publisher = publisher
         super().__init__(ServiceThread(url, self._settings, publisher, test_clock=test_clock))
-        self._lock = threading.Lock()
-        self._listeners: list[Any] = []
+        self._outcomes = Outcomes(self._ledger)
         self._known_names: set[str] = set()
 
     def __enter__(self) -> DirectClient:
@@ -132,8 +124,7 @@ class DirectClient(ServiceVerbs):
 
     def close(self) -> None:
         """Let go of all connections."""
-        for listener in self._listeners:
-            listener.close()
+        self._outcomes.close()
         self._ledger.close()
         self._thread.close()
 
@@ -248,7 +239,7 @@ class DirectClient(ServiceVerbs):
 
     def _await_result(self, execution_id: str, timeout: float | None) -> Any:
         deadline = None if timeout is None else time.monotonic() + timeout
-        for fields in self._outcomes(execution_id, deadline):
+        for fields in self._outcomes.of(execution_id, deadline):
             if fields.get("status") is None:
                 fields = self._archived_outcome(execution_id)
             status = Status(fields["status"])
@@ -266,51 +257,6 @@ class DirectClient(ServiceVerbs):
         told = self.get(execution_id)
         error = "{}" if told.error is None else told.error.model_dump_json(exclude_defaults=True)
         return {"status": told.status.value, "result": json.dumps(told.result), "error": error}
-
-    def _outcomes(self, execution_id: str, deadline: float | None) -> Iterator[Mapping[str, str]]:
-        """What the record says of the outcome: now, at the notice of its end, and now and then between."""
-        listener = self._listener()
-        channel = self._ledger.keys.of("ended", execution_id)
-        try:
-            with translated_errors():
-                listener.subscribe(channel)
-            while True:
-                yield self._ledger.run(reads.fields(execution_id, OUTCOME))
-                remaining = RECHECK_SECONDS if deadline is None else min(RECHECK_SECONDS, deadline - time.monotonic())
-                if remaining <= 0:
-                    return
-                notice = _notice(listener, channel, remaining)
-                if notice is not None:
-                    yield notice
-        finally:
-            self._give_back(listener, channel)
-
-    def _listener(self) -> Any:
-        with self._lock:
-            if self._listeners:
-                return self._listeners.pop()
-        return self._ledger.client.pubsub(ignore_subscribe_messages=True)
-
-    def _give_back(self, listener: Any, channel: str) -> None:
-        try:
-            listener.unsubscribe(channel)
-        except exceptions.RedisError:
-            listener.close()
-            return
-        with self._lock:
-            self._listeners.append(listener)
-
-
-def _notice(listener: Any, channel: str, seconds: float) -> Mapping[str, str] | None:
-    """The outcome as announced at the end of the execution; None after `seconds` without one."""
-    deadline = time.monotonic() + seconds
-    with translated_errors():
-        while (remaining := deadline - time.monotonic()) > 0:
-            message = listener.get_message(timeout=remaining)
-            if message is not None and message["channel"] == channel:
-                status, _, result = message["data"].partition(" ")
-                return {"status": status, "result": result} if result else None
-    return None
 
 
 def _not_completed(execution_id: str, status: Status, fields: Mapping[str, str]) -> ExecutionNotCompleted:

@@ -103,7 +103,7 @@ LIBRARIES: dict[str, set[str]] = {
 EXCUSED: dict[tuple[str, str], str] = {
     ("workers.consumer", "redis"): "replaces a method of kombu's Redis channel, which raises redis-py's errors",
     ("workers.control_channel", "redis"): "listens to published messages, which the ledger has no operation for",
-    ("mindswarm_exec.direct.client", "redis"): "listens for an execution's end, likewise",
+    ("mindswarm_exec.direct.outcomes", "redis"): "listens for an execution's end, likewise",
 }
 
 
