@@ -82,8 +82,9 @@ def _attempt(values: Sequence[Any]) -> Attempt:
     )
 
 
-def _trace(traceparent: str, tracestate: str | None, waiting_since_ms: str, started_at_ms: str) -> AttemptTrace:
-    return AttemptTrace(TraceContext(traceparent, tracestate), int(started_at_ms) - int(waiting_since_ms))
+def _trace(traceparent: str, tracestate: str | None, since_ms: str, started_at_ms: str | None) -> AttemptTrace:
+    # an answer that is given again may come after a retry by hand, which forgets when the attempt started
+    return AttemptTrace(TraceContext(traceparent, tracestate), int(started_at_ms or since_ms) - int(since_ms))
 
 
 def _lost(flat: Sequence[str]) -> tuple[LostAttempt, ...]:
