@@ -12,6 +12,7 @@ import redis
 from benchmarks import matching
 from benchmarks.control_latency import CYCLES, control_rows
 from benchmarks.http_paths import http_rows
+from benchmarks.looking import CALLS, ENDED, WAITING, look_rows
 from benchmarks.process_start import STARTS, start_milliseconds
 from benchmarks.scenarios import Figures, Sizes, memory, throughput
 from benchmarks.sides import Ours, PlainCelery, Side
@@ -104,6 +105,7 @@ def main() -> None:
         rows += control_rows(server.url, logs, 5 if quick else CYCLES)
         rows += start_rows(10 if quick else STARTS)
         rows += matching_rows(server, agents, waiting)
+        rows += look_rows(server, logs, *((2000, 500, 10) if quick else (ENDED, WAITING, CALLS)))
     show(rows)
     write(rows, RESULTS)
 

@@ -1,101 +1,139 @@
-"""How long looking takes over many ended executions: `python -m benchmarks.looking [COUNT]`.
+"""How long looking takes with much behind it: metrics, history, explanations, simulations, the status of the queue.
 
-The ledger is filled with records as the scripts write them; nothing is run.
+python -m benchmarks.looking
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
-import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from statistics import median, quantiles
 
 import redis
 
-from mindswarm_exec.embedded import start_embedded
-from mindswarm_exec.identifiers import new_id
+from benchmarks.filling import Backlog, end_many, wait_many
+from benchmarks.processes import percentile
+from benchmarks.table import Row, show
+from mindswarm_exec.archive.store import Archive
+from mindswarm_exec.embedded import EmbeddedServer, start_embedded
+from mindswarm_exec.ledger import operations
 from mindswarm_exec.ledger.faces import SyncLedger, connect_sync
-from mindswarm_exec.ledger.keys import Keys
+from mindswarm_exec.models.explanations import SimulateRequest
 from mindswarm_exec.service import Services, open_services
-from mindswarm_exec.service.rollups import WINDOWS, roll_up_some
+from mindswarm_exec.service.folding import GROUPS
+from mindswarm_exec.service.rollups import roll_up_some
 from mindswarm_exec.settings import Settings
+from scheduler.archiving import Archiver
+from scheduler.rollups import Roller
 
-COUNT = 100_000
-CALLS = 30
-DAY_MS = 86_400_000
+ENDED, WAITING = 100_000, 10_000
+CALLS, COLD_CALLS = 200, 40
+WINDOWS = ("24h", "30d")
+#: What ended before that is in the archive.
+KEPT = timedelta(hours=22)
 
-
-def fill(client: redis.Redis, keys: Keys, count: int) -> None:
-    """Executions that ended evenly over the last day, on ten agents, of five task types."""
-    chance = random.Random(1)
-    seconds, _ = client.time()
-    pipeline = client.pipeline(transaction=False)
-    for number in range(count):
-        end = seconds * 1000 - DAY_MS + DAY_MS * number // count
-        run, wait = (round(10 ** chance.uniform(1, 4)) for _ in range(2))
-        status = chance.choice(["completed"] * 8 + ["failed", "cancelled"])
-        execution_id, agent = new_id(), f"agent-{number % 10}"
-        instants = (("created", end - run - wait), ("started", end - run), (status, end))
-        record = {"status": status, "task_type": f"type-{number % 5}", "project_id": "default", "priority": 5}
-        record |= {"seq": 3, "attempt": 1, "agent_id": agent, "payload": "{}", "created_at_ms": end - run - wait}
-        record |= {"started_at_ms": end - run, "finished_at_ms": end}
-        record |= {f"event:{n}": f"{at}-{n} execution.{what} {{}}" for n, (what, at) in enumerate(instants, 1)}
-        pipeline.hset(keys.of("execution", execution_id), mapping=record)
-        pipeline.zadd(keys.of("status", status), {execution_id: end})
-        event = {"seq": 3, "type": f"execution.{status}", "project_id": "default", "task_id": ""}
-        event |= {"execution_id": execution_id, "agent_id": agent, "source": f"agent:{agent}", "data": "{}"}
-        pipeline.xadd(keys.of("events"), event, id=f"{end}-{number + 1}")
-        if number % 1000 == 999:
-            pipeline.execute()
-    pipeline.execute()
+Call = Callable[[Services], Awaitable[object]]
 
 
-async def milliseconds(call: Callable[[], Awaitable[object]]) -> tuple[float, float]:
-    """Median and 95th percentile of some calls."""
-    taken = []
-    for _ in range(CALLS):
-        began = time.perf_counter()
-        await call()
-        taken.append((time.perf_counter() - began) * 1000)
-    return median(taken), quantiles(taken, n=20)[-1]
+def look_rows(
+    server: EmbeddedServer, directory: Path, ended: int = ENDED, waiting: int = WAITING, calls: int = CALLS
+) -> list[Row]:
+    """p50 and p99 by the caller's clock, one call after another, with so many ended and waiting executions."""
+    redis.Redis.from_url(server.url).flushall()
+    settings = Settings(
+        redis_url=server.url,
+        lease_seconds=3600,
+        retention_seconds=KEPT.total_seconds(),
+        archive_url=f"sqlite:///{directory / 'looked-at.db'}",
+    )
+    ledger = SyncLedger(connect_sync(server.url, settings), settings)
+    end_many(ledger, ended)
+    _roll_up(ledger, settings)
+    _archive(ledger, settings)
+    backlog = wait_many(ledger, waiting)
+    ledger.close()
+    return asyncio.run(_measure(server.url, settings, backlog, calls))
 
 
-async def measure(services: Services) -> None:
-    executions = services.executions
+def _roll_up(ledger: SyncLedger, settings: Settings) -> None:
+    while ledger.run(roll_up_some(settings)).behind:
+        pass
+    Roller(ledger).roll_up()
+
+
+def _archive(ledger: SyncLedger, settings: Settings) -> None:
+    """Move what has outlived its retention, as the ticks do."""
+    archive = Archive(settings.archive_url or "", settings.namespace)
+    archiver = Archiver(ledger, archive)
+    while archiver.copy_due():
+        pass
+    while ledger.run(operations.forget(round(settings.retention_seconds * 1000), 1000, 200_000, only_archived=True)):
+        pass
+    archive.close()
+
+
+async def _measure(url: str, settings: Settings, backlog: Backlog, calls: int) -> list[Row]:
+    rows = []
     for window in WINDOWS:
-        for group in ("agent", "task_type"):
-            p50, p95 = await milliseconds(lambda w=window, g=group: executions.get_window_metrics(w, g))
-            print(f"getMetrics {window:>3} by {group:<9}  p50 {p50:6.1f} ms  p95 {p95:6.1f} ms")
-    for name, asked in (
-        ("newest 50", {}),
-        ("failed, 50", {"status": "failed"}),
-        ("one agent", {"agent_id": "agent-3"}),
-    ):
-        p50, p95 = await milliseconds(lambda a=asked: executions.list_history(**a))
-        print(f"getHistory {name:<16}  p50 {p50:6.1f} ms  p95 {p95:6.1f} ms")
+        for group in GROUPS:
+            call = _metrics(window, group)
+            cold = [await _cold(url, settings, call) for _ in range(min(calls, COLD_CALLS))]
+            rows += _rows(f"getMetrics {window} by {group}, a process's first", cold)
+    async with open_services(url, settings) as services:
+        for name, call in _calls(backlog, await _deep_cursor(services)):
+            await call(services)
+            rows += _rows(name, [await _milliseconds(call, services) for _ in range(calls)])
+    return rows
 
 
-def main(count: int = COUNT) -> None:
-    """Fill, roll up, measure, print."""
-    with tempfile.TemporaryDirectory() as directory, start_embedded(Path(directory), durable=False) as server:
-        settings = Settings(redis_url=server.url, namespace="looking")
-        ledger = SyncLedger(connect_sync(server.url, settings), settings)
-        fill(ledger.client, ledger.keys, count)
-        began = time.perf_counter()
-        while ledger.run(roll_up_some(settings)).behind:
-            pass
-        print(f"{count} ended executions; rolled up in {time.perf_counter() - began:.1f} s")
+def _calls(backlog: Backlog, deep: str | None) -> Iterator[tuple[str, Call]]:
+    for window in WINDOWS:
+        for group in GROUPS:
+            yield f"getMetrics {window} by {group}", _metrics(window, group)
+    at_the_edge = datetime.now(UTC) - KEPT + timedelta(seconds=20)
+    thought = SimulateRequest(task_type="bench.look")
+    yield "getHistory, newest 50", lambda on: on.executions.list_history()
+    yield "getHistory, newest 50 failed", lambda on: on.executions.list_history(status="failed")
+    yield "getHistory, 50 of one agent", lambda on: on.executions.list_history(agent_id="past-3")
+    yield "getHistory, 50 from a deep cursor", lambda on: on.executions.list_history(cursor=deep)
+    yield "getHistory, 50 across the archive", lambda on: on.executions.list_history(until=at_the_edge)
+    yield "explain of one that waits", lambda on: on.executions.explain(random.choice(backlog.waiting))
+    yield "explain of one that is placed", lambda on: on.executions.explain(random.choice(backlog.placed))
+    yield "simulate", lambda on: on.executions.simulate(thought)
+    yield "getQueueStatus", lambda on: on.executions.get_queue_status()
 
-        async def look() -> None:
-            async with open_services(server.url, settings) as services:
-                await measure(services)
 
-        asyncio.run(look())
+def _metrics(window: str, group: str) -> Call:
+    return lambda on: on.executions.get_window_metrics(window, group)
+
+
+async def _deep_cursor(services: Services) -> str | None:
+    """A cursor in the middle of what the ledger has."""
+    middle = datetime.now(UTC) - KEPT / 2
+    return (await services.executions.list_history(until=middle)).next_cursor
+
+
+async def _cold(url: str, settings: Settings, call: Call) -> float:
+    """As the first call of a process: with nothing known and no connection open."""
+    async with open_services(url, settings) as services:
+        return await _milliseconds(call, services)
+
+
+async def _milliseconds(call: Call, services: Services) -> float:
+    began = time.perf_counter()
+    await call(services)
+    return (time.perf_counter() - began) * 1000
+
+
+def _rows(name: str, took: list[float]) -> list[Row]:
+    shares = (("p50", 0.5), ("p99", 0.99))
+    return [Row(f"{name}: {label}", percentile(took, share), None, "ms", None) for label, share in shares]
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+    with tempfile.TemporaryDirectory() as name, start_embedded(Path(name) / "data", durable=False) as server:
+        show(look_rows(server, Path(name)))
