@@ -1,7 +1,7 @@
 """Clients of the API, over HTTP and WebSocket: `ExecutionClient` for threads, `AsyncExecutionClient` for asyncio.
 
-What is said on the wire is written once, in `wire`, `verbs`, `calling` and `following`, which do no input or
-output. `blocking` and `asynchronous` do it, each in its own way.
+What is said on the wire is written once, in `wire`, `verbs`, `calling`, `session`, `ends` and `following`, which do
+no input or output. `blocking` and `asynchronous` do it, each in its own way.
 """
 
 from mindswarm_exec.client.asynchronous import AsyncExecutionClient, AsyncExecutionHandle

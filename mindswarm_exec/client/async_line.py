@@ -47,6 +47,7 @@ class Line:
         self._address = address
         self._idle = idle
         self._socket: ClientConnection | None = None
+        self._wait: asyncio.Timeout | None = None
 
     async def __aenter__(self) -> Line:
         return self
@@ -60,6 +61,11 @@ class Line:
             self._idle.append(socket)
         else:
             await socket.close()
+
+    def cut_short(self) -> None:
+        """End the wait for a message, if there is one, as if its time were over."""
+        if self._wait is not None and not self._wait.expired():
+            self._wait.reschedule(asyncio.get_running_loop().time())
 
     async def perform(self, script: Script[T]) -> T:
         """Run a script to its value, or raise what it raises."""
@@ -86,7 +92,7 @@ class Line:
             case Send(text):
                 return await self._exchange(lambda socket: socket.send(text, text=True))
             case Receive(seconds):
-                return await self._exchange(lambda socket: _received(socket, seconds))
+                return await self._exchange(lambda socket: self._received(socket, seconds))
             case Sleep(seconds):
                 return await asyncio.sleep(seconds)
 
@@ -132,10 +138,11 @@ class Line:
             await broken.close()
             raise Dropped(type(error).__name__) from None
 
-
-async def _received(socket: ClientConnection, seconds: float) -> bytes | None:
-    try:
-        async with asyncio.timeout(seconds):
-            return await socket.recv(decode=False)
-    except TimeoutError:
-        return None
+    async def _received(self, socket: ClientConnection, seconds: float) -> bytes | None:
+        try:
+            async with asyncio.timeout(seconds) as self._wait:
+                return await socket.recv(decode=False)  # loses no message when it is cancelled
+        except TimeoutError:
+            return None
+        finally:
+            self._wait = None

@@ -10,13 +10,15 @@ import httpx
 from websockets.asyncio.client import ClientConnection
 
 from mindswarm_exec.client import verbs
+from mindswarm_exec.client.async_ends import EndRoom
 from mindswarm_exec.client.async_line import ANSWER_SECONDS, CONNECT_SECONDS, Line
 from mindswarm_exec.client.calling import (
     Script,
     make,
     make_batch,
 )
-from mindswarm_exec.client.following import ExecutionFollower, Follower, result_of
+from mindswarm_exec.client.ends import result_in
+from mindswarm_exec.client.following import ExecutionFollower, Follower
 from mindswarm_exec.client.verbs import UNCHANGED, Options, StartFrom
 from mindswarm_exec.client.wire import Call, address_of, any_call
 from mindswarm_exec.errors import MindSwarmError
@@ -52,14 +54,15 @@ class AsyncExecutionHandle:
     async def result(self, timeout: float | None = None) -> Any:  # noqa: ASYNC109 - the face of the sync twin
         """Wait for the result, at most `timeout` seconds, through restarts of the API.
 
+        All who wait with one client share one WebSocket.
+
         Raises:
             ExecutionNotCompleted: it ended without a result; `facts` name status and error.
             ResultNotReady: it has not ended yet.
             UnknownExecution: there is no such execution.
             ApiUnavailable: the API stayed away for a minute.
         """
-        async with self._client._line() as line:
-            return await line.perform(result_of(self.execution_id, timeout, self._client._address))
+        return result_in(await self._client._ends.ended(self.execution_id, timeout))
 
     async def events(self) -> AsyncIterator[Event]:
         """Its events from the first on, each once, until it has ended; through restarts of the API."""
@@ -109,6 +112,7 @@ class AsyncExecutionClient:
             trust_env=self._address.uses_proxies,
         )
         self._idle: deque[ClientConnection] = deque()
+        self._ends = EndRoom(self._address, self._line, self.get)
 
     async def __aenter__(self) -> AsyncExecutionClient:
         return self
@@ -118,6 +122,7 @@ class AsyncExecutionClient:
 
     async def close(self) -> None:
         """Let go of all connections."""
+        await self._ends.close()
         await self._http.aclose()
         while self._idle:
             await self._idle.pop().close()

@@ -17,7 +17,8 @@ from mindswarm_exec.client.calling import (
     make,
     make_batch,
 )
-from mindswarm_exec.client.following import ExecutionFollower, Follower, result_of
+from mindswarm_exec.client.ends import result_of
+from mindswarm_exec.client.following import ExecutionFollower, Follower
 from mindswarm_exec.client.verbs import UNCHANGED, Options, StartFrom
 from mindswarm_exec.client.wire import Call, address_of, any_call
 from mindswarm_exec.errors import MindSwarmError

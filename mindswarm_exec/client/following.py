@@ -3,127 +3,22 @@
 from __future__ import annotations
 
 import logging
-import time
-from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from mindswarm_exec.client import verbs
-from mindswarm_exec.client.calling import Connect, Dropped, Receive, Refused, Script, Send, Sleep
-from mindswarm_exec.client.wire import Address, Call, encode, outcome, parse
-from mindswarm_exec.errors import ExecutionNotCompleted, ResultNotReady
-from mindswarm_exec.lifecycle import COMPLETED, MOVES
+from mindswarm_exec.client.calling import Dropped, Refused, Script
+from mindswarm_exec.client.ends import ENDINGS
+from mindswarm_exec.client.session import PATIENCE_SECONDS, RECHECK_SECONDS, Session
+from mindswarm_exec.client.wire import Address, Call
 from mindswarm_exec.models.events import Gap, position
 from mindswarm_exec.models.records import Event, Execution
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
-ENDINGS = frozenset(move.event for move in MOVES if move.target.is_terminal)
-
-#: The record itself is looked at this often, should the news of an end have been lost.
-RECHECK_SECONDS = 5.0
-#: An API that is away for longer is given up.
-PATIENCE_SECONDS = 60.0
-#: An answer that takes longer is taken for a broken connection.
-ANSWER_SECONDS = 30.0
-#: Waits between attempts to connect.
-_BACKOFF_SECONDS = (0.05, 0.1, 0.25, 0.5, 1.0)
 #: A replay may be silent for a while; after this many silent checks an ended execution has no more to tell.
 _MOST_SILENT_CHECKS = 3
-
-
-class Session:
-    """One WebSocket conversation: calls, the notifications between them, and connecting again."""
-
-    def __init__(self, address: Address) -> None:
-        self._address = address
-        self._notifications: deque[dict[str, Any]] = deque()
-        self._failures = 0
-        self._failing_since = 0.0
-
-    def call(self, call: Call[T]) -> Script[T]:
-        """Make one call over the WebSocket. Raises Dropped, or what the server raised."""
-        request_id, text = encode(call)
-        yield Send(text)
-        deadline = time.monotonic() + ANSWER_SECONDS
-        while (remaining := deadline - time.monotonic()) > 0:
-            message = yield from self._message(remaining)
-            if message.get("id") == request_id:
-                self._failures = 0
-                return call.read(outcome(message))
-            if "method" in message:
-                self._notifications.append(message)
-        raise Dropped("no answer in time")
-
-    def notification(self, seconds: float) -> Script[dict[str, Any] | None]:
-        """The next notification, or None after `seconds`."""
-        deadline = time.monotonic() + seconds
-        while not self._notifications:
-            remaining = deadline - time.monotonic()
-            if remaining <= 0:
-                return None
-            message = yield from self._message(remaining)
-            if "method" in message:
-                self._notifications.append(message)
-        return self._notifications.popleft()
-
-    def connect(self) -> Script[None]:
-        """Have a connection with nothing of an earlier one left over."""
-        self._notifications.clear()
-        yield Connect()
-
-    def recover(self, cause: Exception, patience_seconds: float) -> Script[None]:
-        """Wait before connecting again. Raises ApiUnavailable once patience has run out."""
-        now = time.monotonic()
-        if self._failures == 0:
-            self._failing_since = now
-        if now - self._failing_since >= patience_seconds:
-            raise self._address.unavailable(str(cause)) from None
-        yield Sleep(_BACKOFF_SECONDS[min(self._failures, len(_BACKOFF_SECONDS) - 1)])
-        self._failures += 1
-
-    def _message(self, seconds: float) -> Script[dict[str, Any]]:
-        text = yield Receive(seconds)
-        message = {} if text is None else parse(text)
-        return message if isinstance(message, dict) else {}
-
-
-def result_of(execution_id: str, timeout: float | None, address: Address) -> Script[Any]:
-    """Wait until an execution has ended and return its result.
-
-    Raises:
-        ExecutionNotCompleted: it ended without one.
-        ResultNotReady: it has not ended within `timeout` seconds.
-        ApiUnavailable: the API stayed away for PATIENCE_SECONDS.
-    """
-    session = Session(address)
-    deadline = time.monotonic() + (float("inf") if timeout is None else timeout)
-    while True:
-        try:
-            execution = yield from _ended(session, execution_id, deadline)
-        except (Refused, Dropped) as error:
-            if time.monotonic() >= deadline:
-                raise _not_ready(execution_id, timeout) from None
-            yield from session.recover(error, PATIENCE_SECONDS)
-        else:
-            if execution is None:
-                raise _not_ready(execution_id, timeout)
-            return _result(execution)
-
-
-def _ended(session: Session, execution_id: str, deadline: float) -> Script[Execution | None]:
-    """The execution once it has ended; None at the deadline."""
-    yield from session.connect()
-    wanted = verbs.subscribe(execution_ids=[execution_id], event_types=sorted(ENDINGS))
-    subscription_id = yield from session.call(wanted)
-    while True:
-        execution = yield from session.call(verbs.get(execution_id))
-        remaining = deadline - time.monotonic()
-        if execution.status.is_terminal or remaining <= 0:
-            yield from session.call(verbs.unsubscribe(subscription_id))
-            return execution if execution.status.is_terminal else None
-        yield from session.notification(min(RECHECK_SECONDS, remaining))
 
 
 class Follower:
@@ -244,23 +139,3 @@ def _is_the_end(event: Event, execution: Execution) -> bool:
     if execution.finished_at is None or not execution.status.is_terminal:
         return False
     return (execution.finished_at - event.timestamp).total_seconds() < 0.005
-
-
-def _result(execution: Execution) -> Any:
-    if execution.status is COMPLETED:
-        return execution.result
-    failure = execution.error
-    told = (failure.type, failure.message or failure.kind) if failure else ("no reason is recorded",)
-    raise ExecutionNotCompleted(
-        f"execution {execution.execution_id} ended as {execution.status.value}: {': '.join(filter(None, told))}",
-        execution_id=execution.execution_id,
-        status=execution.status.value,
-        error=failure.model_dump(mode="json") if failure else None,
-    )
-
-
-def _not_ready(execution_id: str, timeout: float | None) -> ResultNotReady:
-    return ResultNotReady(
-        f"execution {execution_id} has not ended within {timeout:g} s; it goes on. Wait again with the same handle.",
-        execution_id=execution_id,
-    )
