@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class SeenAgent:
+class SeenAgent(NamedTuple):
     """A registered agent. `profile` is JSON; `success_rate` is on the task type asked about, None at first."""
 
     agent_id: str
@@ -145,15 +144,15 @@ def _holder(facts: Sequence[str]) -> SeenHolder:
 def _agent(facts: Sequence[Any]) -> SeenAgent:
     agent_id, profile, state, accepts, most, last_used, passed_over, registered_at, lease, rate, load = facts
     return SeenAgent(
-        agent_id=agent_id,
-        profile=profile,
-        state=state,
-        accepts_work=accepts == "1",
-        max_concurrent=int(most),
-        last_used=int(last_used or 0),
-        passed_over=passed_over is not None,
-        registered_at_ms=int(registered_at),
-        lease_expires_at_ms=int(lease),
-        success_rate=None if rate is None else float(rate),
-        load=int(load),
+        agent_id,
+        profile,
+        state,
+        accepts == "1",
+        int(most),
+        int(last_used or 0),
+        passed_over is not None,
+        int(registered_at),
+        int(lease),
+        None if rate is None else float(rate),
+        int(load),
     )

@@ -33,7 +33,10 @@ class Standing:
 
 def standings(look: Look, demand: DemandClass) -> list[Standing]:
     """Every agent that the look shows, in the order of registration."""
-    return [_standing(seen, demand) for seen in look.agents]
+    if demand.agent_id is not None or demand.excluded_agents:
+        return [_standing(seen, demand) for seen in look.agents]
+    known: dict[str, tuple[str, ...]] = {}  # where no agent is named, all of one profile miss the same
+    return [_standing(seen, demand, known) for seen in look.agents]
 
 
 def no_agent(look: Look, demand: DemandClass, found: Sequence[Standing]) -> WaitingFor:
@@ -50,9 +53,13 @@ def no_agent(look: Look, demand: DemandClass, found: Sequence[Standing]) -> Wait
 # --- steps -----------------------------------------------------------------------------------------------
 
 
-def _standing(seen: SeenAgent, demand: DemandClass) -> Standing:
+def _standing(seen: SeenAgent, demand: DemandClass, known: dict[str, tuple[str, ...]] | None = None) -> Standing:
     agent = candidate(seen, demand.task_type)
-    return Standing(seen, agent, misses(demand, agent))
+    if known is None:
+        return Standing(seen, agent, misses(demand, agent))
+    if seen.profile not in known:
+        known[seen.profile] = misses(demand, agent)
+    return Standing(seen, agent, known[seen.profile])
 
 
 def candidate(seen: SeenAgent, task_type: str) -> Candidate:

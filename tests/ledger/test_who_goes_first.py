@@ -15,7 +15,7 @@ from mindswarm_exec.ledger.operations import Settlement
 from mindswarm_exec.lifecycle import COMPLETE, TERMINAL
 from mindswarm_exec.models.explanations import Explanation
 from mindswarm_exec.models.options import AgentSelectionCriteria, DemandClass, ExecutionOptions
-from mindswarm_exec.selection import Candidate, is_free, score, suits
+from mindswarm_exec.selection import Candidate, is_free, reaches, score, suits
 from mindswarm_exec.service.submission import start_operation
 from mindswarm_exec.service.waited import moves_of
 from mindswarm_exec.settings import Settings
@@ -86,6 +86,31 @@ def test_those_that_are_told_to_go_first_do(explained: Explained, drawn: list[tu
         lane = told[one].lane
         assert lane is not None
         assert lane.just_ahead == tuple(order[max(0, place - 5) : place])
+
+
+@thorough
+@given(drawn=worlds)
+def test_what_is_counted_in_other_lanes_is_what_an_agent_of_both_would_take_first(
+    explained: Explained, drawn: dict[str, Any]
+) -> None:
+    empty(explained)
+    explained.build(drawn)
+    found, model = explained.world.snapshot(), explained.world.model
+    everyone = list(candidates(found, model))
+    up = {name for name, record in found.agents.items() if record["state"] in ("awake", "waking")}
+    ranks = {one: (name, rank) for name, lane in found.families["lane"].items() for one, rank in lane.items()}
+    for one, (name, rank) in ranks.items():
+        mine = model.demands[name]
+        own = [agent for agent in everyone if suits(mine, agent)]
+        own = [agent for agent in own if agent.agent_id in up] or own
+        shared = {
+            other: any(suits(demand, agent) and reaches(demand, agent) for agent in own if reaches(mine, agent))
+            for other, demand in model.demands.items()
+        }
+        expected = sum(shared[other] and r < rank for other, r in ranks.values() if other != name)
+        told = explain(explained, one).lane
+        assert told is not None
+        assert told.ahead_elsewhere == expected
 
 
 def test_work_for_other_agents_is_not_ahead(explained: Explained) -> None:
