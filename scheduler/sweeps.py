@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from mindswarm_exec.ledger import operations, reads
 from mindswarm_exec.ledger.faces import SyncLedger
 from mindswarm_exec.ledger.replies import Wake
 from mindswarm_exec.service import sweeps
+from scheduler.rollups import Roller
 
 if TYPE_CHECKING:
     from scheduler.archiving import Archiver
@@ -29,6 +31,8 @@ class Sweeper:
         self._ledger = ledger
         self._publish = publish
         self._archiver = archiver
+        self._roller = Roller(ledger)
+        self._forgetting = threading.Lock()
 
     def sweep(self) -> None:
         """Move on everything that is due."""
@@ -55,8 +59,18 @@ class Sweeper:
     def forget(self) -> None:
         """Remove ended executions, idle classes and events that have outlived their retention.
 
-        Where there is an archive, executions are copied into it first, and only what is there is removed.
+        They are counted first. Where there is an archive, executions are copied into it too, and only what is there
+        is removed. While an archive that is slow keeps one tick waiting, the next ones of this process do nothing.
         """
+        if not self._forgetting.acquire(blocking=False):
+            return
+        try:
+            self._roller.roll_up()
+            self._forget()
+        finally:
+            self._forgetting.release()
+
+    def _forget(self) -> None:
         settings = self._ledger.settings
         retention_ms = round(settings.retention_seconds * 1000)
         for _ in range(MOST_ROUNDS):

@@ -65,8 +65,8 @@ def read_picked(reply: Any) -> Picked:
     return Picked(_places(places), (int(last[1]), last[0]) if last else None)
 
 
-def read_unarchived(reply: Any) -> tuple[Place, ...]:
-    return _places(reply[1])
+def read_unarchived(reply: Any) -> list[Place]:
+    return list(_places(reply[1]))
 
 
 def _places(flat: Sequence[Any]) -> tuple[Place, ...]:

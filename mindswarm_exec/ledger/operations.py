@@ -185,7 +185,7 @@ def pick(stretch: Stretch, equal: Mapping[str, str], text: str, *, most_seen: in
     )
 
 
-def unarchived(retention_ms: int, most: int) -> Operation[tuple[Place, ...]]:
+def unarchived(retention_ms: int, most: int) -> Operation[list[Place]]:
     """Some of what ended before the retention and is not in the archive as it is now, the oldest of each status."""
     return _script("unarchived", read_unarchived, retention_ms, most, *sorted(TERMINAL))
 
