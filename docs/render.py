@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from docs.rendering import machine, placing, reference, rpc
+from docs.rendering import figures, machine, placing, reference, rpc
 from docs.state_drawing import drawing
 
 ROOT = Path(__file__).parents[1]
@@ -36,6 +36,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "deadlines": machine.deadlines,
     "error_table": reference.error_table,
     "exit_codes": reference.exit_codes,
+    "figures": figures.figures,
     "ledger_keys": placing.ledger_keys,
     "methods": rpc.methods,
     "moves": machine.moves,

@@ -164,9 +164,14 @@ def test_every_example_marked_runnable_runs(page: Path) -> None:
 
 def test_the_agent_of_the_readme_does_its_work(valkey_url: str, namespace: str) -> None:
     agent = run_examples(render.ROOT / "README.md")["counter"]
-    ended = run_on(agent, "words.count", {"texts": ["to be or not", "to be"]}, valkey_url, namespace)
-    assert (ended.status, ended.result) == ("completed", {"text 0": 4, "text 1": 2})
+    ended = run_on(agent, "words.count", ["to be or not", "to be"], valkey_url, namespace)
+    assert (ended.status, ended.result) == ("completed", [4, 2])
     assert ended.progress.fraction == 1.0
+
+
+def test_the_readme_and_the_quickstart_have_the_same_agent() -> None:
+    first = [BLOCK.findall(text(render.ROOT / name))[0] for name in ("README.md", "docs/index.md")]
+    assert first[0] == first[1]
 
 
 def test_the_agent_of_the_guide_does_its_work(valkey_url: str, namespace: str) -> None:
