@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
@@ -167,6 +168,22 @@ def test_what_goes_on_elsewhere_after_a_drain_belongs_to_the_same_trace_and_noth
     assert (before.attributes["mindswarm.outcome"], before.is_error) == ("handed_back", False)
     assert before.parent_id == after.parent_id
     assert before.events == ["mindswarm.hand_back"]
+
+
+def test_an_api_and_a_dispatcher_send_their_last_spans_when_they_are_stopped(
+    tmp_path: Path, collector: Collector
+) -> None:
+    settings = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.endpoint, "OTEL_BSP_SCHEDULE_DELAY": "60000"}
+    with Swarm(tmp_path, **settings) as swarm:
+        dispatcher = swarm.dispatcher()
+        post(swarm.api(), {"traceparent": ids(0xE6)[2]}, task_type="look.thread")
+        with CeleryProgram(swarm) as program:
+            program.start({"task_type": "look.thread"}, headers={"traceparent": ids(0xE7)[2]})
+        for process in (dispatcher, swarm.named("api")):
+            process.terminate()
+            assert process.exit_code() == 0
+    assert sender(collector.await_one("submit look.thread", of=ids(0xE6)[0])) == "mindswarm-api"
+    assert sender(collector.await_one("submit look.thread", of=ids(0xE7)[0])) == "mindswarm-dispatcher"
 
 
 def _has_checkpoint(swarm: Swarm, execution_id: str) -> None:
