@@ -141,7 +141,7 @@ def _facts(found: Explanation) -> RenderableType:
 
 
 def _rows(found: Explanation) -> Iterator[tuple[str, RenderableType]]:
-    for one in found.then:
+    for one in found.then or ():
         yield "and then", _cause(one)
     if found.lane is not None and found.waiting is not None and found.waiting.kind != "never":
         yield "ahead", _position(found.lane)

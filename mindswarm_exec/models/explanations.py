@@ -103,8 +103,10 @@ class Explanation(WireModel):
     task_type: str
     as_of: Instant
     waiting: WaitingFor | None = Field(None, description="the one cause for which it waits; null: it does not")
-    then: tuple[WaitingFor, ...] = Field(
-        (), description="what it would wait for next, were that cause gone now, in this order; empty: it would start"
+    then: tuple[WaitingFor, ...] | None = Field(
+        (),
+        description="what it would wait for next, were that cause gone now, in this order; empty: it would start; "
+        "null: of so many agents it is not known who could do work of a kind that nobody has asked for lately",
     )
     gives_up_at: Instant | None = Field(None, description="when its queue timeout ends it, if it still waits")
     waited_ms: dict[str, int] = Field(

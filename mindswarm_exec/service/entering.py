@@ -38,8 +38,8 @@ class Entrant:
             yield held_back(look, self.concurrency_key, self.concurrency_limit)
 
     def in_its_lane(self, look: Look, found: Sequence[Standing]) -> Iterator[WaitingFor]:
-        """That no agent takes it; nothing if one does, or if it cannot be told from this look."""
-        if look.sees_who_suits and not any(self._takes(one) for one in found):
+        """That no agent takes it; nothing if one does."""
+        if not any(self._takes(one) for one in found):
             yield no_agent(look, self.demand, found)
 
     def _takes(self, one: Standing) -> bool:
@@ -48,23 +48,23 @@ class Entrant:
         return is_free(self.demand, one.agent) or (self.force_start and one.agent.accepts_work)
 
 
-def what_follows(look: Look, demand: DemandClass, found: Sequence[Standing]) -> tuple[WaitingFor, ...]:
-    """What would hold an execution next, were the cause for which it waits gone now."""
+def what_follows(look: Look, demand: DemandClass, found: Sequence[Standing]) -> tuple[WaitingFor, ...] | None:
+    """What would hold an execution next, were the cause for which it waits gone now. None: the look does not tell."""
     fields = look.fields
-    entrant = Entrant(
-        demand,
-        start_of(fields),
-        fields.get("concurrency_key", ""),
-        int(fields.get("concurrency_limit", 1)),
-        "force_start" in fields,
-    )
-    match fields["status"], fields.get("place"):
-        case status, _ if status == PAUSED:
-            if "frozen" in fields or fields.get("intent_kind") == CANCEL.name:
-                return ()  # it goes on where it stands, or ends
-            return (*entrant.at_the_door(look), *entrant.in_its_lane(look, found))
-        case status, "delay" if status == PENDING:
-            return (*entrant.at_its_key(look), *entrant.in_its_lane(look, found))
-        case status, "concurrency" if status == PENDING:
-            return tuple(entrant.in_its_lane(look, found))
-    return ()
+    status, place = fields["status"], fields.get("place")
+    if status == PAUSED and ("frozen" in fields or fields.get("intent_kind") == CANCEL.name):
+        return ()  # it goes on where it stands, or ends
+    if status not in (PAUSED, PENDING) or place == "lane":
+        return ()
+    if not look.sees_who_suits:
+        return None
+    key, limit = fields.get("concurrency_key", ""), int(fields.get("concurrency_limit", 1))
+    entrant = Entrant(demand, start_of(fields), key, limit, "force_start" in fields)
+    match place:
+        case "delay":
+            held = entrant.at_its_key(look)
+        case "concurrency":
+            held = iter(())
+        case _:
+            held = entrant.at_the_door(look)
+    return (*held, *entrant.in_its_lane(look, found))

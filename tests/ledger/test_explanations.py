@@ -73,12 +73,25 @@ def test_whatever_waits_waits_for_the_cause_that_is_told(explained: Explained, d
         assert after.waiting is None or after.waiting.reason != told.waiting.reason, told
         if told.waiting.kind == "on_purpose":  # to take away another cause moves slots and agents as well
             assert causes(after) == causes(told)[1:], (told, after)
+            expect_the_best_to_have_it(told, after)
         explained.restore(saved)
+
+
+def expect_the_best_to_have_it(told: Explanation, after: Explanation) -> None:
+    """If it starts now, then on an agent that could take it, and by its score only on the best."""
+    placed = after.placement
+    if after.status != "queued" or placed is None:
+        return
+    scores = {one.agent_id: one.score for one in told.candidates if one.score is not None}
+    if placed.by in ("score", "affinity", "assigned"):
+        assert placed.score == pytest.approx(scores[placed.agent_id])
+        assert placed.score >= max(scores.values()) - 0.011
+    assert placed.agent_id in scores or placed.by == "forced"
 
 
 def causes(told: Explanation) -> list[tuple[str, str]]:
     """What it waits for and what it would wait for next."""
-    return [(one.reason, one.kind) for one in (told.waiting, *told.then) if one is not None]
+    return [(one.reason, one.kind) for one in (told.waiting, *(told.then or ())) if one is not None]
 
 
 def begin(on: Explained, drawn: dict[str, Any]) -> None:
