@@ -20,6 +20,9 @@ from mindswarm_exec.errors import InvalidRequest
 from mindswarm_exec.models import records
 from mindswarm_exec.models.explanations import Explanation
 
+#: What the API tells at once if no limit is given.
+PAGE = 50
+
 
 def _pages(command: Any) -> Any:
     """Options that turn the pages of a listing."""
@@ -42,7 +45,7 @@ def get(remote: Remote, execution_id: str) -> None:
 @remote
 def list_executions(remote: Remote, **filters: Any) -> None:
     """List executions, the newest first."""
-    value = remote.call("execution.list", **read_criteria(filters))
+    value = _page(remote, "execution.list", read_criteria(filters))
     remote.screen.document(value, lambda: _listing(remote, read_as(records.ExecutionPage, value).executions))
     _note_more(remote, value)
 
@@ -61,7 +64,10 @@ def history(remote: Remote, execution_id: str | None, form: str | None, **filter
     if form is not None:
         export(remote, form, wire)
         return
-    value = remote.call("execution.getHistory", execution_id=execution_id, **wire)
+    if execution_id is None:
+        value = _page(remote, "execution.getHistory", wire)
+    else:
+        value = remote.call("execution.getHistory", execution_id=execution_id)
     remote.screen.document(value, lambda: _record(remote, read_as(records.ExecutionHistory, value)))
     _note_more(remote, value)
 
@@ -125,7 +131,20 @@ def _record(remote: Remote, found: records.ExecutionHistory) -> RenderableType:
     return history_table(found.entries) if found.execution_id else _listing(remote, found.executions)
 
 
+def _page(remote: Remote, method: str, wire: dict[str, Any]) -> Any:
+    """A page as full as it was asked for: a call looks at so many executions only, however few of them match."""
+    most = wire.get("limit", PAGE)
+    page = remote.call(method, **wire)
+    while page.get("next_cursor") and not page.get("missing") and len(page["executions"]) < most:
+        begin = {"limit": most - len(page["executions"]), "cursor": page["next_cursor"]}
+        more = remote.call(method, **wire | begin)
+        page = more | {"executions": [*page["executions"], *more["executions"]]}
+    return page
+
+
 def _note_more(remote: Remote, value: Any) -> None:
+    if isinstance(value, dict) and value.get("missing"):
+        remote.screen.note(f"what was archived is missing: {value['missing']}")
     cursor = value.get("next_cursor") if isinstance(value, dict) else None
     if cursor:
         remote.screen.note(f"there are more: --cursor {cursor}")
