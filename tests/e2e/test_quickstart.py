@@ -17,7 +17,8 @@ from tests.eventually import eventually
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "index.md").read_text(encoding="utf-8").partition("## Read on")[0]
-PYTHON = re.findall(r"^```python(?: runnable)?\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
+BLOCK = re.compile(r"^```python(?: runnable)?\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+PYTHON = BLOCK.findall(PAGE)
 #: Each block of commands, as one text for a shell.
 COMMANDS = [
     block.strip()
@@ -72,9 +73,9 @@ class Desk:
         self.up.communicate(timeout=30)
 
 
-@pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
-    desk = Desk(tmp_path)
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+    desk = Desk(tmp_path_factory.mktemp("desk"))
     try:
         assert desk.up.stdout is not None
         while "ready" not in (line := desk.up.stdout.readline()):
@@ -100,6 +101,21 @@ def test_the_commands_of_the_quickstart_do_what_the_page_says(desk: Desk) -> Non
     eventually(lambda: _contains(desk.status(), "cancelled"), within_ms=20_000)
     assert desk.run(PYTHON[1]) == "[4, 2]\n"
     assert json.loads(desk.typed(called))["result"]["task_type"] == "words.count"
+
+
+#: By page: what its program with a client prints in the end.
+CLIENTS = {
+    "README.md": r"^\[4, 2\]$",
+    "docs/from-celery.md": r"^\[2\]$",
+    "docs/events.md": r"^\d+ execution\.completed ",
+}
+
+
+@pytest.mark.parametrize("page", CLIENTS)
+def test_programs_of_other_pages_run_against_the_same_engine(desk: Desk, page: str) -> None:
+    blocks = BLOCK.findall((ROOT / page).read_text(encoding="utf-8"))
+    program = next(block for block in blocks if block.startswith("from mindswarm_exec.client"))
+    assert re.search(CLIENTS[page], desk.run(program).splitlines()[-1])
 
 
 def _contains(text: str, wanted: str) -> None:
