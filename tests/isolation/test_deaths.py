@@ -59,6 +59,38 @@ def test_a_killed_zygote_ends_its_attempts_by_name_and_is_started_anew(
     assert Run(own, LocalAttempt("sum", {"left": 1, "right": 1})).result() == 2
 
 
+@pytest.mark.parametrize("survivor", ["warden", "zygote"])
+@pytest.mark.parametrize(("task_type", "count"), [("family", 2), ("apart", 2), ("swarm", 202)])
+def test_an_agent_killed_together_with_one_of_its_helpers_leaves_nothing_alive(
+    tmp_path: Path, task_type: str, count: int, survivor: str
+) -> None:
+    words = [sys.executable, "-m", "tests.isolation.agent_process", task_type, str(tmp_path / "pids")]
+    agent = subprocess.Popen(words, cwd=ROOT)
+    pids = await_noted(tmp_path / "pids", count)
+    below = Census(agent.pid).take()
+    zygote = _zygote_of(pids)
+    warden = below[zygote].parent
+    killed = [agent.pid, zygote if survivor == "warden" else warden]
+    for number in (signal.SIGSTOP, signal.SIGKILL):  # neither sees the other go
+        for pid in killed:
+            os.kill(pid, number)
+    agent.wait()
+    eventually(lambda: assert_gone({*below, *pids, *noted(tmp_path / "pids")}))
+
+
+def test_a_killed_warden_costs_its_attempts_and_no_more(own: ProcessIsolation, tmp_path: Path) -> None:
+    run = Run(own, LocalAttempt("apart", str(tmp_path / "pids")))
+    pids = await_noted(tmp_path / "pids", 2)
+    zygote = look_at(_zygote_of(pids))
+    assert zygote is not None
+    os.kill(zygote.parent, signal.SIGKILL)
+    eventually(lambda: assert_gone([zygote.parent]))
+    assert Run(own, LocalAttempt("sum", {"left": 1, "right": 1})).result() == 2
+    with pytest.raises(ProcessDied, match="zygote"):
+        run.result()
+    assert_gone([*pids, zygote.pid])
+
+
 def test_a_stuck_zygote_does_not_hold_up_a_kill(own: ProcessIsolation, tmp_path: Path) -> None:
     run = Run(own, LocalAttempt("tidy", str(tmp_path / "words")))
     await_word(tmp_path / "words", "began")

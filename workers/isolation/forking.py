@@ -17,6 +17,7 @@ from collections.abc import Iterator
 
 from workers.isolation.endings import ProcessDied
 from workers.isolation.tree import Census, send
+from workers.isolation.warden import CLEAR, CLEARING_SECONDS
 
 log = logging.getLogger(__name__)
 
@@ -25,18 +26,17 @@ MARK = "MINDSWARM_ZYGOTE"
 #: A zygote that does not take a request or end within this is taken for dead.
 SILENCE_SECONDS = 10.0
 STOP_SECONDS = 5.0
-#: Pause between looks at what has been killed and is not gone yet.
-CLEARING_SECONDS = 0.005
 
 #: The search path comes as an argument, not as PYTHONPATH, which every command of the agent would inherit.
 _PROGRAM = (
-    "import json, sys; sys.path[:] = json.loads(sys.argv[2]); "
-    "from workers.isolation.zygote import main; main(sys.argv[1], int(sys.argv[3]))"
+    "import json, sys; sys.path[:] = json.loads(sys.argv[2]); control = int(sys.argv[3]); "
+    "from workers.isolation.warden import stay_behind; stay_behind(control); "
+    "from workers.isolation.zygote import main; main(sys.argv[1], control)"
 )
 
 
 class ZygoteProcess:
-    """One zygote, from its start to its end."""
+    """One zygote, from its start to its end. The process that is started is its warden, which lasts as long."""
 
     def __init__(self, target: str) -> None:
         if sys.platform != "linux":
@@ -81,6 +81,9 @@ class ZygoteProcess:
 
     def clear(self) -> None:
         """Kill it, and whatever still bears its mark. For when it did not end in order."""
+        self._process.send_signal(CLEAR)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(SILENCE_SECONDS)
         self._process.kill()
         self._process.wait()
         deadline = time.monotonic() + STOP_SECONDS
