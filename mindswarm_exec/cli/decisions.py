@@ -64,7 +64,7 @@ def explanation(found: Explanation) -> RenderableType:
     """Where it stands: the cause for which it waits, or the choice that was made."""
     if found.waiting is not None:
         return Group(*_told(found.waiting), _facts(found), *_candidates(found.candidates, found.agents_not_shown))
-    return Group(_standing(found), *_silence(found), _facts(found), *_choice(found.placement))
+    return Group(_standing(found), *_goes_on(found), _facts(found), *_choice(found.placement))
 
 
 def simulation(found: Simulation) -> RenderableType:
@@ -119,9 +119,13 @@ def _standing(found: Explanation) -> Text:
             return Text.assemble("It is ", cells.status(found.status), "; it ran last on agent ", agent, f": {way}.")
 
 
-def _silence(found: Explanation) -> Iterator[Text]:
-    """That the agent which has it is not heard of: then the next thing is that it is moved."""
+def _goes_on(found: Explanation) -> Iterator[Text]:
+    """What becomes next of what is on its way, or is with an agent that is not heard of."""
     held_by = found.placement.agent_id if found.placement else ""
+    if found.status == QUEUED:
+        yield Text(
+            "→ it begins in a moment; if nobody takes it up its message is sent again, then another agent has it"
+        )
     for one in found.candidates:
         if one.agent_id == held_by and (one.silence or one.state == "offline"):
             told = one.silence or "it is offline"
