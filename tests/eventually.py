@@ -1,4 +1,4 @@
-"""Waiting on a condition, for tests that must never sleep."""
+"""Waiting on a condition, for tests that must never sleep; and conditions for a lambda, which holds no `assert`."""
 
 from __future__ import annotations
 
@@ -40,3 +40,21 @@ async def eventually_async(check: Callable[[], Awaitable[T]], within_ms: int = 5
             if time.monotonic() >= deadline:
                 raise
         await asyncio.sleep(every_ms / 1000)
+
+
+def passes(seconds: float) -> None:
+    """Let this much time pass: for what must not happen meanwhile."""
+    until = time.monotonic() + seconds
+    eventually(lambda: must_be_at_least(time.monotonic(), until), round(seconds * 1000) + 5000)
+
+
+def must_hold(value: object) -> None:
+    assert value
+
+
+def must_be(found: object, wanted: object) -> None:
+    assert found == wanted
+
+
+def must_be_at_least(found: float, least: float) -> None:
+    assert found >= least

@@ -19,7 +19,7 @@ from mindswarm_exec.settings import Settings
 from scheduler.archiving import Archiver
 from scheduler.sweeps import Sweeper
 from tests.archive.archived_world import archive_all, ask, ended, pages
-from tests.eventually import eventually
+from tests.eventually import eventually, must_be
 from tests.ledger.world import World
 
 ROOT = Path(__file__).parents[2]
@@ -64,10 +64,6 @@ def test_a_copy_of_what_was_brought_back_is_not_told_and_not_the_last(world: Wor
 
 def must_have_moved_some(world: World) -> None:
     assert len(world.snapshot().executions) < 20
-
-
-def must_be(found: object, wanted: object) -> None:
-    assert found == wanted
 
 
 def test_an_archiver_that_is_killed_at_any_moment_loses_nothing(

@@ -14,6 +14,7 @@ import pytest
 
 from mindswarm_exec.cli.children import FIRST_DELAY_SECONDS, LAST_DELAY_SECONDS, Child, last_line, stop_all
 from tests.eventually import eventually
+from tests.process_table import is_running
 
 
 @pytest.fixture
@@ -117,11 +118,3 @@ def test_a_child_does_not_outlive_a_parent_that_was_killed(tmp_path: Path) -> No
         assert not is_running(pid)
 
     eventually(has_ended, within_ms=10_000)
-
-
-def is_running(pid: int) -> bool:
-    """Whether a process runs; one that waits to be reaped by whoever adopted it does not."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False

@@ -15,6 +15,7 @@ import pytest
 from mindswarm_exec.cli.stack import free_port
 from tests.cli.conftest import COMMAND, ROOT, await_agent, command, environment
 from tests.eventually import eventually
+from tests.process_table import is_running
 
 AGENT = "worker=tests.cli.sample_agents:worker"
 
@@ -155,11 +156,3 @@ def await_running(url: str, execution_id: str, attempt: int) -> dict[str, Any]:
         return found
 
     return eventually(check, within_ms=30_000, every_ms=100)
-
-
-def is_running(pid: int) -> bool:
-    """Whether a process runs; one that waits to be reaped does not."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False

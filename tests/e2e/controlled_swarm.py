@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import time
 from collections.abc import Awaitable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,7 +12,7 @@ from typing import Any, TypeVar
 from mindswarm_exec.lifecycle import PAUSED, RUNNING
 from mindswarm_exec.models.records import Execution
 from tests.e2e.swarm import Process, Swarm
-from tests.eventually import eventually
+from tests.eventually import eventually, must_be
 
 T = TypeVar("T")
 
@@ -56,14 +55,14 @@ class ControlledSwarm(Swarm):
         if not is_command:
             self.began(execution_id)
         if task_type.startswith("late."):
-            eventually(lambda: equal(self.get(execution_id).checkpoint, {"next": 1}))
+            eventually(lambda: must_be(self.get(execution_id).checkpoint, {"next": 1}))
         return execution_id
 
     def counting(self, task_type: str, file: str, **options: Any) -> str:
         """An execution that checkpoints at step 3 of 6 until `file` appears."""
         payload = {"steps": 6, "hold": HELD_AT, "file": file}
         execution_id = self.start(task_type, payload, **options)
-        eventually(lambda: equal(self.get(execution_id).checkpoint, {"next": HELD_AT}), 10_000)
+        eventually(lambda: must_be(self.get(execution_id).checkpoint, {"next": HELD_AT}), 10_000)
         return execution_id
 
     def began(self, execution_id: str, attempt: int = 1) -> list[str]:
@@ -154,20 +153,6 @@ class ControlledSwarm(Swarm):
             return found
 
         return eventually(check, 10_000)
-
-
-def passes(seconds: float) -> None:
-    """Let this much time pass: for what must not happen meanwhile."""
-    until = time.monotonic() + seconds
-    eventually(lambda: at_least(time.monotonic(), until), round(seconds * 1000) + 5000)
-
-
-def equal(found: object, wanted: object) -> None:
-    assert found == wanted
-
-
-def at_least(found: float, least: float) -> None:
-    assert found >= least
 
 
 def gone(pid: int) -> None:

@@ -26,7 +26,7 @@ from mindswarm_exec.models.records import AgentRecord, Execution
 from mindswarm_exec.service.agents import AgentManager
 from mindswarm_exec.service.executions import ExecutionService
 from mindswarm_exec.settings import Settings
-from tests.eventually import eventually
+from tests.eventually import eventually, must_be, must_hold
 
 T = TypeVar("T")
 
@@ -155,7 +155,7 @@ class Swarm:
         port = free_port()
         self.command(name, "api", "--port", str(port))
         url = f"http://127.0.0.1:{port}"
-        eventually(lambda: _true(_answers(url)), START_MS)
+        eventually(lambda: must_hold(_answers(url)), START_MS)
         return url
 
     def plain_celery(self, name: str, *words: str, **environment: str) -> Process:
@@ -186,7 +186,7 @@ class Swarm:
 
     def await_dispatcher(self) -> None:
         """Wait until a dispatcher or beat has swept."""
-        eventually(lambda: _true(self.redis.exists(self.key("swept_at"))), START_MS)
+        eventually(lambda: must_hold(self.redis.exists(self.key("swept_at"))), START_MS)
 
     def _state(self, name: str) -> tuple[str | None, str | None]:
         state, accepts = self.redis.hmget(self.key("agent", name), "state", "accepts_work")
@@ -234,7 +234,7 @@ class Swarm:
 
     def await_load(self, agent: str, load: int, within_ms: int = WAIT_MS) -> None:
         """Wait until the agent holds `load` attempts."""
-        eventually(lambda: _equal(self.agent_record(agent).load, load), within_ms)
+        eventually(lambda: must_be(self.agent_record(agent).load, load), within_ms)
 
     def events(self, execution_id: str) -> list[dict[str, Any]]:
         """The events of one execution in the order of the stream; their `seq` is checked to be 1, 2, 3 …"""
@@ -287,14 +287,6 @@ def _answers(url: str) -> bool:
         return httpx.get(f"{url}/readyz").status_code == 200
     except httpx.TransportError:
         return False
-
-
-def _true(value: object) -> None:
-    assert value
-
-
-def _equal(found: object, wanted: object) -> None:
-    assert found == wanted
 
 
 def count_of(events: Iterable[str], *types: str) -> dict[str, int]:

@@ -12,7 +12,7 @@ from mindswarm_exec.lifecycle import CANCELLED, COMPLETED, FAILED, RUNNING, Stat
 from mindswarm_exec.models.options import StartRequest
 from mindswarm_exec.models.records import Execution
 from mindswarm_exec.service.control import cancellation
-from tests.e2e.controlled_swarm import CANCEL_GRACE_SECONDS, ControlledSwarm, equal, gone
+from tests.e2e.controlled_swarm import CANCEL_GRACE_SECONDS, ControlledSwarm, gone
 from tests.eventually import eventually
 
 # --- one execution ---------------------------------------------------------------------------------------
@@ -232,4 +232,4 @@ def test_a_child_of_a_cancelled_parent_runs_when_it_is_brought_back_and_finds_it
     swarm.retry(child)
     ended = swarm.await_end(child)
     assert ended.error is not None
-    equal((ended.status, ended.error.type), (Status.FAILED, "ExecutionNotCompleted"))
+    assert (ended.status, ended.error.type) == (Status.FAILED, "ExecutionNotCompleted")

@@ -11,7 +11,7 @@ import pytest
 from mindswarm_exec.lifecycle import CANCELLED, COMPLETED, FAILED, PAUSED, QUEUED, RUNNING, TIMED_OUT
 from mindswarm_exec.models.records import Execution
 from tests.e2e.swarm import Swarm
-from tests.eventually import eventually
+from tests.eventually import eventually, must_be
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def running(swarm: Swarm, task_type: str, payload: dict[str, Any], **options: An
 
 def test_a_pause_takes_effect_at_a_checkpoint_and_another_agent_resumes_from_it(swarm: Swarm) -> None:
     execution_id = running(swarm, "steps", {"steps": 8, "hold": 5, "file": "resume"}, on="one")
-    eventually(lambda: _equal(swarm.get(execution_id).checkpoint, {"next": 5}))
+    eventually(lambda: must_be(swarm.get(execution_id).checkpoint, {"next": 5}))
     asked = swarm.run(swarm.executions.pause(execution_id, "lunch"))
     assert asked.intent is not None
     assert (asked.intent.kind, asked.intent.reason) == ("pause", "lunch")
@@ -277,8 +277,8 @@ def test_an_async_handler_that_exits_fails_alone(swarm: Swarm) -> None:
 
 def test_a_flood_never_takes_more_slots_than_there_are_and_ends_in_order(swarm: Swarm) -> None:
     ids = [swarm.start("wait.thread", {"file": "flood"}) for _ in range(40)]
-    eventually(lambda: _equal((swarm.agent_record("one").load, swarm.agent_record("two").load), (3, 3)))
-    eventually(lambda: _equal(sum(swarm.get(one).status is RUNNING for one in ids), 6))
+    eventually(lambda: must_be((swarm.agent_record("one").load, swarm.agent_record("two").load), (3, 3)))
+    eventually(lambda: must_be(sum(swarm.get(one).status is RUNNING for one in ids), 6))
     swarm.touch("flood")
     for execution_id in ids:
         assert swarm.await_end(execution_id).status is COMPLETED
@@ -318,7 +318,3 @@ def test_urgent_work_overtakes(swarm: Swarm) -> None:
     others = [swarm.await_end(execution_id) for execution_id in slow]
     assert ended.started_at is not None
     assert sum(one.started_at < ended.started_at for one in others if one.started_at) == 0
-
-
-def _equal(found: object, wanted: object) -> None:
-    assert found == wanted

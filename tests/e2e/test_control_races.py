@@ -13,9 +13,9 @@ from mindswarm_exec.errors import MoveRefused
 from mindswarm_exec.lifecycle import CANCELLED, COMPLETED, PAUSED, RUNNING, Status
 from mindswarm_exec.models.options import StartRequest
 from mindswarm_exec.models.records import Execution
-from tests.e2e.controlled_swarm import ControlledSwarm, equal, gone
+from tests.e2e.controlled_swarm import ControlledSwarm, gone
 from tests.e2e.swarm import Process
-from tests.eventually import eventually
+from tests.eventually import eventually, must_be
 
 WIDE = "tests.e2e.controlled:wide"
 ENDS = {f"execution.{status}" for status in Status if status.is_terminal}
@@ -218,7 +218,7 @@ def test_a_drain_whose_message_was_lost_is_learnt_with_the_next_renewal(swarm: C
     leaving(swarm, "deafened")
     execution_id = swarm.counting("steps.async", file, on="deafened")
     swarm.redis.hset(swarm.key("agent", "deafened"), mapping={"state": "draining", "accepts_work": "0"})
-    eventually(lambda: equal(swarm.get(execution_id).agent_id, "stays"), 10_000)
+    eventually(lambda: must_be(swarm.get(execution_id).agent_id, "stays"), 10_000)
     swarm.touch(file)
     assert swarm.await_end(execution_id).result == {"agent": "stays", "from": 3}
 

@@ -9,7 +9,7 @@ import pytest
 from docs.control_table import ROWS, Row
 from mindswarm_exec.models.records import Execution
 from tests.e2e.controlled_swarm import ControlledSwarm
-from tests.eventually import eventually
+from tests.eventually import eventually, must_be
 
 #: For a busy machine, beside the time that the row grants.
 ALLOWANCE_SECONDS = 3.0
@@ -53,7 +53,7 @@ def prepared(swarm: ControlledSwarm, row: Row, execution_id: str) -> None:
     """What comes before the verb."""
     if row.verb == "resume":
         swarm.pause(execution_id)
-        eventually(lambda: _is(swarm.get(execution_id).status, "paused"))
+        eventually(lambda: must_be(swarm.get(execution_id).status, "paused"))
     elif row.verb == "retry":
         swarm.cancel(execution_id)
         swarm.await_end(execution_id)
@@ -72,11 +72,11 @@ def carried_out(swarm: ControlledSwarm, row: Row, execution_id: str) -> None:
 def as_told(swarm: ControlledSwarm, row: Row, execution_id: str) -> Execution:
     """The execution, if it is as the row says."""
     found = swarm.get(execution_id)
-    _is(found.status, row.status)
-    _is(_receipt(found), row.receipt)
+    assert found.status == row.status
+    assert _receipt(found) == row.receipt
     if row.status == "running":
-        _is(found.attempt, row.attempt)
-        _is(found.agent_id, "two" if row.verb == "drain" and row.attempt > 1 else "one")
+        assert found.attempt == row.attempt
+        assert found.agent_id == ("two" if row.verb == "drain" and row.attempt > 1 else "one")
     return found
 
 
@@ -95,7 +95,3 @@ def _slots_taken(row: Row) -> int:
     """Slots of agent `one` that are held when it is as the row says."""
     is_here = row.status == "running" and not (row.verb == "drain" and row.attempt > 1)
     return int(is_here or row.is_frozen)
-
-
-def _is(found: object, wanted: object) -> None:
-    assert found == wanted

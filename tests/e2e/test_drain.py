@@ -8,7 +8,7 @@ import pytest
 
 from mindswarm_exec.lifecycle import COMPLETED, RUNNING
 from tests.e2e.swarm import Swarm
-from tests.eventually import eventually
+from tests.eventually import eventually, must_be
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def test_what_ends_within_the_grace_ends_here_and_what_checkpoints_is_handed_on(
     hands_on = swarm.start("steps", {"steps": 6, "hold": 4, "file": "finish"}, on="leaves")
     for execution_id in (finishes, hands_on):
         assert swarm.await_status(execution_id, RUNNING).agent_id == "leaves"
-    eventually(lambda: _equal(swarm.get(hands_on).checkpoint, {"next": 4}))
+    eventually(lambda: must_be(swarm.get(hands_on).checkpoint, {"next": 4}))
     leaves.terminate()
     swarm.await_agents("leaves", state="draining")
     eventually(lambda: _runs_on(swarm, hands_on, "stays"))
@@ -79,10 +79,6 @@ def test_an_agent_drains_though_the_ledger_is_frozen(swarm: Swarm) -> None:
         assert parting.exit_code() == 75
     swarm.touch("parted")
     assert swarm.await_end(execution_id).agent_id == "stays"
-
-
-def _equal(found: object, wanted: object) -> None:
-    assert found == wanted
 
 
 def _runs_on(swarm: Swarm, execution_id: str, agent: str) -> None:

@@ -15,8 +15,7 @@ import redis
 
 from mindswarm_exec.embedded import start_embedded
 from mindswarm_exec.embedded.directory import DataDirectory
-from tests.e2e.controlled_swarm import passes
-from tests.eventually import eventually
+from tests.eventually import eventually, passes
 
 #: Owns a server, and stops it when a line arrives. Ctrl-C is answered by asking whether the server lives.
 OWNER = """

@@ -11,7 +11,7 @@ import pytest
 from mindswarm_exec.lifecycle import COMPLETED, PAUSED, PENDING, RUNNING
 from tests.cli.conftest import command
 from tests.e2e.swarm import Swarm
-from tests.eventually import eventually
+from tests.eventually import eventually, must_be
 
 #: One slot; what it alone can do is `echo`, `steps` and the like.
 SOLO = "tests.e2e.sleepers:sleeper"
@@ -133,7 +133,7 @@ def test_a_failed_attempt_tells_when_the_next_is_due(room: Room) -> None:
     policy = '{"retry_policy": {"max_attempts": 3, "initial_delay_seconds": 290, "jitter": 0}}'
     failed = room.start("fail.thread", '{"until": 9, "type": "ValueError"}', "--options", policy)
     room.swarm.await_status(failed, PENDING)
-    eventually(lambda: _equal(room.causes(failed), ["retry_delay"]), 10_000)
+    eventually(lambda: must_be(room.causes(failed), ["retry_delay"]), 10_000)
     told, step = room.answer(failed)
     assert "1 attempt failed, and the next attempt is due at" in told
     assert step.strip().startswith("it goes on by itself in 4 min")
@@ -166,7 +166,7 @@ def test_a_question_whose_agent_has_died_tells_of_both(room: Room) -> None:
     room.swarm.named("desk").kill()
     late = eventually(lambda: _silent(room.explained(asking)), 10_000)
     assert late.startswith("its lease ran out") or late == "offline"
-    eventually(lambda: _equal(room.causes(asking), ["input_required", "agents_offline"]), 15_000)
+    eventually(lambda: must_be(room.causes(asking), ["input_required", "agents_offline"]), 15_000)
     told, step = room.answer(asking)
     assert "its handler waits for the answer to 'May it go on?'" in told
     assert f"mindswarm-exec provide-input {asking} JSON" in step
@@ -207,7 +207,3 @@ def _silent(found: Any) -> str:
     desk = next(one for one in found["candidates"] if one["agent_id"] == "desk")
     assert desk["silence"] or desk["state"] == "offline"
     return desk["silence"] or str(desk["state"])
-
-
-def _equal(found: object, wanted: object) -> None:
-    assert found == wanted

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from mindswarm_exec.lifecycle import CANCELLED, COMPLETED, PAUSED, TIMED_OUT
-from tests.e2e.controlled_swarm import PAUSE_ACK_SECONDS, ControlledSwarm, at_least, gone, passes
-from tests.eventually import eventually
+from tests.e2e.controlled_swarm import PAUSE_ACK_SECONDS, ControlledSwarm, gone
+from tests.eventually import eventually, must_be_at_least, passes
 
 #: What stops where it stands: a process handler that has made no checkpoint yet, and a program.
 FROZEN_IN_PLACE = ["wait.process", "wait.command"]
@@ -38,13 +38,13 @@ def test_what_has_no_safe_point_is_frozen_at_once_keeps_its_slot_and_goes_on_in_
 def test_freezing_stops_the_whole_tree_and_resuming_lets_all_of_it_go_on(swarm: ControlledSwarm, file: str) -> None:
     beats = swarm.files / f"{file}.beats"
     execution_id = swarm.start("tree", {"file": file, "beats": str(beats)})
-    eventually(lambda: at_least(_size(beats), 8))
+    eventually(lambda: must_be_at_least(_size(beats), 8))
     swarm.paused(execution_id)
     stood_at = _size(beats)
     passes(0.5)
     assert _size(beats) == stood_at
     swarm.resume(execution_id)
-    eventually(lambda: at_least(_size(beats), stood_at + 8))
+    eventually(lambda: must_be_at_least(_size(beats), stood_at + 8))
     swarm.touch(file)
     assert swarm.await_end(execution_id).result == "grown"
 

@@ -10,8 +10,8 @@ import pytest
 from mindswarm_exec.errors import MoveRefused
 from mindswarm_exec.lifecycle import CANCELLED, COMPLETED, PAUSED, QUEUED, RUNNING, TIMED_OUT
 from mindswarm_exec.models.records import Execution
-from tests.e2e.controlled_swarm import ControlledSwarm, passes
-from tests.eventually import eventually
+from tests.e2e.controlled_swarm import ControlledSwarm
+from tests.eventually import eventually, passes
 
 # --- at a safe point ------------------------------------------------------------------------------------
 

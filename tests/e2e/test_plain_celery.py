@@ -13,7 +13,7 @@ from mindswarm_exec.lifecycle import COMPLETED
 from mindswarm_exec.models.records import Execution
 from tests.e2e.celery_program import CeleryProgram
 from tests.e2e.swarm import HANDLERS, Swarm
-from tests.eventually import eventually
+from tests.eventually import eventually, must_be, must_hold
 
 #: What another project would write. Prints whether it succeeded without our code.
 STRANGER = """
@@ -56,7 +56,7 @@ class Watcher:
 
     def __enter__(self) -> Self:
         self._thread.start()
-        eventually(lambda: _true(self.of_type("worker-heartbeat")), 20_000)
+        eventually(lambda: must_hold(self.of_type("worker-heartbeat")), 20_000)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -140,7 +140,7 @@ def test_task_events_show_every_attempt_once_under_its_task_type_and_nothing_els
             assert swarm.await_end(execution_id).status is COMPLETED
         everything = [*ids, failing]
         fine = sorted([*(f"{execution_id}.1" for execution_id in ids), f"{failing}.2"])
-        eventually(lambda: _equal(watcher.attempts("task-succeeded", everything), fine))
+        eventually(lambda: must_be(watcher.attempts("task-succeeded", everything), fine))
         assert watcher.attempts("task-failed", everything) == [f"{failing}.1"]
         for event_type in ("task-received", "task-started"):
             assert watcher.attempts(event_type, everything) == sorted([*fine, f"{failing}.1"])
@@ -175,11 +175,3 @@ def test_a_worker_that_is_set_up_wrongly_says_how_in_one_line(swarm: Swarm) -> N
         assert worker.exit_code() != 0
         assert says in worker.log
         assert "Traceback" not in worker.log
-
-
-def _true(value: object) -> None:
-    assert value
-
-
-def _equal(found: object, wanted: object) -> None:
-    assert found == wanted

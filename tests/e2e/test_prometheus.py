@@ -15,7 +15,7 @@ import yaml
 from mindswarm_exec.lifecycle import FAILED, RUNNING
 from tests.debian import required
 from tests.e2e.swarm import ROOT, START_MS, Process, Swarm, free_port
-from tests.eventually import eventually
+from tests.eventually import eventually, must_be
 
 pytestmark = pytest.mark.needs_program("prometheus")
 
@@ -74,7 +74,7 @@ def swarm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Swarm]:
 def prometheus(swarm: Swarm) -> Prometheus:
     """With two APIs scraped, and of every kind of work some: ended, failed, running, waiting and delayed."""
     prometheus = Prometheus(swarm, swarm.directory / "prometheus", [swarm.api("one"), swarm.api("two")])
-    eventually(lambda: _equal(prometheus.values("up"), [1.0, 1.0]), START_MS)
+    eventually(lambda: must_be(prometheus.values("up"), [1.0, 1.0]), START_MS)
     held = [swarm.start("wait.async", {"file": "end"}, on="busy") for _ in range(3)]
     for one in held:
         swarm.await_status(one, RUNNING)
@@ -87,7 +87,7 @@ def prometheus(swarm: Swarm) -> Prometheus:
 
 def test_scaling_asks_for_the_work_in_hand_once_however_many_apis_tell_of_it(prometheus: Prometheus) -> None:
     scaled = yaml.safe_load((DEPLOY / "kubernetes" / "scaling.yml").read_text())["spec"]["triggers"][0]["metadata"]
-    eventually(lambda: _equal(prometheus.values("mindswarm_work_in_hand"), [6.0, 6.0]), START_MS)
+    eventually(lambda: must_be(prometheus.values("mindswarm_work_in_hand"), [6.0, 6.0]), START_MS)
     assert prometheus.values(scaled["query"]) == [6.0], "three run, two wait, one is due within a minute"
 
 
@@ -112,11 +112,7 @@ def test_what_ends_is_counted_once(swarm: Swarm, prometheus: Prometheus) -> None
     swarm.touch("end")
     assert swarm.await_end(swarm.start("fail", {"until": 9}, on="busy")).status is FAILED
     query = 'max(mindswarm_completions_total{outcome="failed"})'
-    eventually(lambda: _equal(prometheus.values(query), [1.0]), START_MS)
-
-
-def _equal(found: object, wanted: object) -> None:
-    assert found == wanted
+    eventually(lambda: must_be(prometheus.values(query), [1.0]), START_MS)
 
 
 def _some(found: list[float], asked: str) -> None:

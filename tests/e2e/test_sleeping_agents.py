@@ -11,7 +11,7 @@ import pytest
 
 from mindswarm_exec.lifecycle import COMPLETED, PENDING, RUNNING
 from tests.e2e.swarm import Process, Swarm
-from tests.eventually import eventually
+from tests.eventually import eventually, must_be
 
 SLEEPER = "tests.e2e.sleepers:sleeper"
 
@@ -47,7 +47,7 @@ def hooks(swarm: Swarm, name: str) -> list[str]:
 
 
 def await_hooks(swarm: Swarm, name: str, *wanted: str) -> None:
-    eventually(lambda: _equal(hooks(swarm, name), list(wanted)), 15_000)
+    eventually(lambda: must_be(hooks(swarm, name), list(wanted)), 15_000)
 
 
 def agent_events(swarm: Swarm, name: str) -> list[str]:
@@ -61,10 +61,6 @@ def runs(swarm: Swarm, name: str, file: str, **options: Any) -> str:
     execution_id = swarm.start("wait.async", {"file": file}, **options)
     assert swarm.await_status(execution_id, RUNNING).agent_id == name
     return execution_id
-
-
-def _equal(found: object, wanted: object) -> None:
-    assert found == wanted
 
 
 def _at_least(found: float, least: float) -> None:
@@ -190,7 +186,7 @@ def test_an_agent_whose_hook_fails_to_wake_it_sleeps_on_and_the_next_wakes_at_on
     swarm.run(swarm.agents.wake("broken"))
     swarm.await_agents("broken")
     assert swarm.run(swarm.agents.sleep("broken")).state == "sleeping"
-    eventually(lambda: _equal("a hook failed: on_sleep 'unload'" in swarm.named("broken").log, True))
+    eventually(lambda: must_be("a hook failed: on_sleep 'unload'" in swarm.named("broken").log, True))
     assert swarm.agent_record("broken").state == "sleeping"
     assert sound.is_alive
 

@@ -15,9 +15,9 @@ from mindswarm_exec.ledger.replies import Attempt
 from mindswarm_exec.models.options import ExecutionOptions
 from tests.eventually import eventually
 from tests.isolation.handlers import agent
+from tests.process_table import is_running
 from workers.attempt import RunningAttempt, Wish
 from workers.isolation.process import ProcessIsolation
-from workers.isolation.tree import look_at
 
 
 class LocalAttempt(RunningAttempt):
@@ -143,14 +143,5 @@ def await_word(path: Path, word: str) -> None:
     eventually(check, 20_000)
 
 
-def is_alive(pid: int) -> bool:
-    found = look_at(pid)
-    return found is not None and not found.is_zombie
-
-
-def assert_true(value: object) -> None:
-    assert value
-
-
 def assert_gone(pids: Iterable[int]) -> None:
-    assert [pid for pid in pids if is_alive(pid)] == []
+    assert [pid for pid in pids if is_running(pid)] == []

@@ -11,8 +11,8 @@ from mindswarm_exec import Agent
 from mindswarm_exec.agent import InvalidPayload
 from mindswarm_exec.context import ExecutionCancelled
 from mindswarm_exec.errors import InvalidRequest
-from tests.eventually import eventually
-from tests.isolation.attempts import assert_gone, assert_true, await_noted, await_word
+from tests.eventually import eventually, must_hold
+from tests.isolation.attempts import assert_gone, await_noted, await_word
 from tests.isolation.conftest import Start
 from tests.isolation.handlers import agent
 from workers.attempt import Wish
@@ -31,7 +31,7 @@ def test_a_command_has_the_directory_and_the_variables_that_it_asks_for(start: S
 
 def test_output_arrives_by_whole_lines_while_the_command_runs(start: Start) -> None:
     run = start("shell", {"script": "for i in 1 2 3; do printf a; printf 'b\\n'; done; read x < /dev/zero & wait"})
-    eventually(lambda: assert_true(run.attempt.text("stdout") == "ab\nab\nab\n"))
+    eventually(lambda: must_hold(run.attempt.text("stdout") == "ab\nab\nab\n"))
     pieces = [data["text"] for _, data in run.attempt.events]
     assert all(piece.endswith("\n") for piece in pieces)
     run.end_on(Wish.CANCEL)

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.swarm import ROOT
-from tests.eventually import eventually
-from tests.isolation.attempts import LocalAttempt, Run, assert_gone, assert_true, await_noted, await_word, noted
+from tests.eventually import eventually, must_hold
+from tests.isolation.attempts import LocalAttempt, Run, assert_gone, await_noted, await_word, noted
 from tests.isolation.conftest import SETTINGS, TARGET
 from workers.attempt import Wish
 from workers.isolation.endings import ProcessDied
@@ -105,7 +105,7 @@ def test_what_leaves_its_attempt_is_ended_while_the_attempt_goes_on(own: Process
     run = Run(own, LocalAttempt("swarm", str(tmp_path / "pids")))
     pids = await_noted(tmp_path / "pids", 202)
     eventually(lambda: assert_gone(pid for pid, word in pids.items() if word == "daemon"))
-    eventually(lambda: assert_true(_living(pids) >= 201))
+    eventually(lambda: must_hold(_living(pids) >= 201))
     assert not run.is_over
     run.end_on(Wish.CANCEL)
 

@@ -12,8 +12,8 @@ import pytest
 from mindswarm_exec import ExecutionCancelled
 from mindswarm_exec.agent import InvalidPayload
 from mindswarm_exec.context import RetryAfter, SafePointReached
-from tests.eventually import eventually
-from tests.isolation.attempts import LocalAttempt, Run, assert_gone, assert_true, await_noted, noted
+from tests.eventually import eventually, must_hold
+from tests.isolation.attempts import LocalAttempt, Run, assert_gone, await_noted, noted
 from tests.isolation.conftest import SETTINGS, TARGET, Start
 from tests.isolation.handlers import agent
 from workers.attempt import Wish
@@ -107,7 +107,7 @@ def test_a_call_that_the_engine_refuses_raises_its_error_in_the_handler(start: S
 
 def test_a_pause_stops_a_handler_at_its_next_checkpoint(start: Start) -> None:
     run = start("checkpoint.loop")
-    eventually(lambda: assert_true(run.attempt.checkpoint_id))
+    eventually(lambda: must_hold(run.attempt.checkpoint_id))
     assert isinstance(run.end_on(Wish.PAUSE), SafePointReached)
 
 

@@ -9,8 +9,8 @@ import pytest
 
 from mindswarm_exec import ExecutionCancelled
 from mindswarm_exec.context import SafePointReached
-from tests.eventually import eventually
-from tests.isolation.attempts import assert_gone, assert_true, await_noted, await_word, noted
+from tests.eventually import eventually, must_hold
+from tests.isolation.attempts import assert_gone, await_noted, await_word, noted
 from tests.isolation.conftest import Start
 from workers.attempt import Wish
 from workers.isolation.tree import look_at
@@ -48,14 +48,14 @@ def test_a_frozen_handler_stands_still_and_goes_on(start: Start, tmp_path: Path)
     run = start("count", str(tmp_path / "count"), wall_seconds=600)
     pid = _counting(tmp_path / "count")
     run.attempt.wish_for(Wish.PAUSE)
-    eventually(lambda: assert_true(run.attempt.is_frozen))
+    eventually(lambda: must_hold(run.attempt.is_frozen))
     used, reached = _cpu_seconds(pid), (tmp_path / "count").read_text()
-    eventually(lambda: assert_true(_state(pid) == "T"))
+    eventually(lambda: must_hold(_state(pid) == "T"))
     for _ in range(20):  # two hundred milliseconds of a busy process are 20 ticks of its clock
         time.sleep(0.01)
     assert (_cpu_seconds(pid), (tmp_path / "count").read_text()) == (used, reached)
     run.attempt.withdraw_pause()
-    eventually(lambda: assert_true((tmp_path / "count").read_text() not in ("", reached)))
+    eventually(lambda: must_hold((tmp_path / "count").read_text() not in ("", reached)))
     assert run.attempt.freezes == 1
     run.end_on(Wish.CANCEL)
 
@@ -65,9 +65,9 @@ def test_a_pause_that_was_withdrawn_freezes_nothing(start: Start, tmp_path: Path
     pid = _counting(tmp_path / "count")
     run.attempt.may_freeze = False
     run.attempt.wish_for(Wish.PAUSE)
-    eventually(lambda: assert_true(run.attempt.freezes))
+    eventually(lambda: must_hold(run.attempt.freezes))
     run.attempt.withdraw_pause()
-    eventually(lambda: assert_true(_state(pid) != "T"))
+    eventually(lambda: must_hold(_state(pid) != "T"))
     run.end_on(Wish.CANCEL)
 
 
@@ -75,7 +75,7 @@ def test_a_frozen_handler_can_be_cancelled_and_cleans_up(start: Start, tmp_path:
     run = start("tidy", str(tmp_path / "words"))
     await_word(tmp_path / "words", "began")
     run.attempt.wish_for(Wish.PAUSE)
-    eventually(lambda: assert_true(run.attempt.is_frozen))
+    eventually(lambda: must_hold(run.attempt.is_frozen))
     assert isinstance(run.end_on(Wish.CANCEL), ExecutionCancelled)
     await_word(tmp_path / "words", "tidied")
 
@@ -84,7 +84,7 @@ def test_the_grandchildren_of_a_frozen_handler_stand_still_too(start: Start, tmp
     run = start("family", str(tmp_path / "pids"))
     pids = await_noted(tmp_path / "pids", 2)
     run.attempt.wish_for(Wish.PAUSE)
-    eventually(lambda: assert_true(all(_state(pid) == "T" for pid in pids)))
+    eventually(lambda: must_hold(all(_state(pid) == "T" for pid in pids)))
     run.end_on(Wish.KILL)
     assert_gone(pids)
 
@@ -93,9 +93,9 @@ def test_no_wall_time_passes_while_frozen(start: Start, tmp_path: Path) -> None:
     run = start("tidy", str(tmp_path / "words"), wall_seconds=1.5)
     await_word(tmp_path / "words", "began")
     run.attempt.wish_for(Wish.PAUSE)
-    eventually(lambda: assert_true(run.attempt.is_frozen))
+    eventually(lambda: must_hold(run.attempt.is_frozen))
     ends = time.monotonic() + 1.6
-    eventually(lambda: assert_true(time.monotonic() > ends))
+    eventually(lambda: must_hold(time.monotonic() > ends))
     assert not run.is_over
     run.end_on(Wish.CANCEL)
 
@@ -105,7 +105,7 @@ def test_a_handler_with_checkpoints_is_frozen_only_if_the_next_one_is_late(start
     await_word(tmp_path / "words", "began")
     began = time.monotonic()
     run.attempt.wish_for(Wish.PAUSE)
-    eventually(lambda: assert_true(run.attempt.is_frozen))
+    eventually(lambda: must_hold(run.attempt.is_frozen))
     assert time.monotonic() - began >= 0.3
     run.end_on(Wish.CANCEL)
 

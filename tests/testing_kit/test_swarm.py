@@ -15,7 +15,7 @@ import pytest
 from mindswarm_exec import Agent, ExecutionContext
 from mindswarm_exec.errors import ExecutionNotCompleted, InvalidRequest, ResultNotReady
 from mindswarm_exec.testing import Swarm
-from tests.eventually import eventually
+from tests.eventually import eventually, must_be, must_hold
 from tests.testing_kit import agents_under_test as agents
 from tests.testing_kit.test_plugin import pytest_in
 
@@ -168,14 +168,10 @@ def test_a_second_agent_of_a_name_takes_the_place_of_the_first(swarm: Swarm, req
     handle = swarm.start("wait", name)
     handle.await_status("running")
     swarm.agent(agents.agent)
-    eventually(lambda: is_true(first.is_fenced))
+    eventually(lambda: must_hold(first.is_fenced))
     agents.gate(name).set()
     assert handle.result() == "worker"
     assert handle.get().attempt == 2
-
-
-def is_true(value: object) -> None:
-    assert value
 
 
 def test_a_drained_agent_hands_its_work_on(swarm: Swarm, request: pytest.FixtureRequest) -> None:
@@ -272,7 +268,7 @@ def test_a_wait_for_what_runs_or_asks_says_how_far_it_is(swarm: Swarm) -> None:
     ):
         asked.result(timeout=0.1)
     begun = swarm.start("run")
-    eventually(lambda: _equal(begun.get().progress.fraction, 0.3), within_ms=10_000)
+    eventually(lambda: must_be(begun.get().progress.fraction, 0.3), within_ms=10_000)
     with pytest.raises(ResultNotReady, match="run is running; attempt 1 is at 30%, reading"):
         begun.result(timeout=0.1)
 
@@ -309,7 +305,3 @@ def test_on_a_swarm(swarm):
     swarm.agent(agent)
     assert swarm.start("break").result() == 1
 """
-
-
-def _equal(found: object, wanted: object) -> None:
-    assert found == wanted

@@ -12,7 +12,7 @@ from mindswarm_exec import Agent, SyncExecutionContext
 from mindswarm_exec.ledger import operations
 from mindswarm_exec.ledger.faces import SyncLedger, connect_sync
 from mindswarm_exec.settings import Settings
-from tests.eventually import eventually
+from tests.eventually import eventually, must_be
 from workers.engine import UnifiedTaskEngine
 from workers.membership import Membership
 from workers.rest import StartFailed
@@ -71,7 +71,7 @@ def test_hooks_run_in_their_order_then_helpers_end_and_a_failing_hook_keeps_neit
     done: list[str] = []
     agent = an_agent(done, sleep_after_seconds=0.2)
     with joined(agent, Settings(namespace=namespace), valkey_url, done) as ledger:
-        eventually(lambda: _equal(done, ["fails", "unload on handlers", "helpers"]))
+        eventually(lambda: must_be(done, ["fails", "unload on handlers", "helpers"]))
         assert state(ledger) == "sleeping"
         assert "a hook failed: on_sleep 'fails'" in caplog.text
 
@@ -80,7 +80,7 @@ def test_the_setting_is_the_idle_time_of_an_agent_that_names_none(valkey_url: st
     done: list[str] = []
     settings = Settings(namespace=namespace, sleep_after_seconds=0.2)
     with joined(an_agent(done), settings, valkey_url, done) as ledger:
-        eventually(lambda: _equal(state(ledger), "sleeping"))
+        eventually(lambda: must_be(state(ledger), "sleeping"))
 
 
 def test_a_message_that_was_lost_is_made_good_by_the_next_renewal(valkey_url: str, namespace: str) -> None:
@@ -90,7 +90,7 @@ def test_a_message_that_was_lost_is_made_good_by_the_next_renewal(valkey_url: st
         incarnation = ledger.client.hget(ledger.keys.of("agent", "ant"), "incarnation")
         # by the agent's own operation, of which the control channel says nothing
         ledger.run(operations.sleep_if_idle("ant", str(incarnation)))
-        eventually(lambda: _equal(done[-1:], ["helpers"]))
+        eventually(lambda: must_be(done[-1:], ["helpers"]))
 
 
 def test_a_failing_on_start_hook_is_named_and_nothing_is_registered(valkey_url: str, namespace: str) -> None:
@@ -106,7 +106,3 @@ def test_a_failing_on_start_hook_is_named_and_nothing_is_registered(valkey_url: 
         pass
     with connect_sync(valkey_url, settings) as client:
         assert not client.keys(f"{{{namespace}}}:*")
-
-
-def _equal(found: object, wanted: object) -> None:
-    assert found == wanted
