@@ -77,6 +77,14 @@ def test_the_states_are_drawn_in_the_page_and_in_its_colours(site: Path) -> None
     )
 
 
+def test_names_that_share_their_beginning_are_told_apart_in_the_contents(site: Path) -> None:
+    contents = re.findall(
+        r'<span class="md-ellipsis">\s*(.*?)\s*</span>', (site / "rpc.html").read_text("utf-8"), re.DOTALL
+    )
+    assert any("execution.start" in entry for entry in contents)
+    assert not [entry for entry in contents if "mindswarm." in entry]
+
+
 def test_words_after_the_language_of_a_fence_are_no_part_of_the_page() -> None:
     assert on_page_markdown("```python runnable\nx = 1\n```") == "```python\nx = 1\n```"
 
