@@ -17,22 +17,6 @@ pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
-async def client(valkey_url: str) -> AsyncIterator[Redis]:
-    async with Redis.from_url(valkey_url) as client:
-        yield client
-
-
-@pytest.fixture
-def writer(client: Redis, namespace: str) -> EventWriter:
-    return EventWriter(client, namespace)
-
-
-@pytest.fixture
 def log(client: Redis, namespace: str) -> EventLog:
     return EventLog(client, namespace, idle_check_seconds=0.1)
 

@@ -24,22 +24,6 @@ EVERYTHING = EventFilter()
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
-async def client(valkey_url: str) -> AsyncIterator[Redis]:
-    async with Redis.from_url(valkey_url) as client:
-        yield client
-
-
-@pytest.fixture
-def writer(client: Redis, namespace: str) -> EventWriter:
-    return EventWriter(client, namespace)
-
-
-@pytest.fixture
 async def service(client: Redis, namespace: str) -> AsyncIterator[EventService]:
     service = EventService(EventLog(client, namespace, idle_check_seconds=0.1), Settings())
     await service.start()
