@@ -79,6 +79,7 @@ def make_app(settings: Settings) -> Celery:
 def main(settings: Settings) -> None:
     """Run beat until told to stop."""
     take_over_logging(settings, "beat")
+    log.info("beat begins", extra={"action": "tick"})
     make_app(settings).Beat(loglevel="WARNING", quiet=True).run()
 
 

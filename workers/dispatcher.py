@@ -177,6 +177,7 @@ def _guard(sweeper: Sweeper, period: float) -> type:
         requires = ("celery.worker.components:Pool",)
 
         def start(self, worker: WorkController) -> None:
+            log.info("the dispatcher takes submissions and sweeps", extra={"action": "listen"})
             self.ended = threading.Event()
             threading.Thread(target=self._watch, name="sweep-guard", daemon=True).start()
 

@@ -44,12 +44,16 @@ def main(settings: Settings) -> None:
 
     async def run() -> None:
         async with open_services(url, settings, _publisher(settings, url)) as services:
-            await serve(settings, services)
+            await serve(settings, services, _say_ready)
 
     try:
         asyncio.run(run())
     finally:
         flush()
+
+
+def _say_ready(url: str) -> None:
+    log.info("the API takes calls", extra={"action": "listen", "url": url})
 
 
 def _publisher(settings: Settings, url: str) -> Publisher | None:

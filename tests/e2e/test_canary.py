@@ -147,3 +147,5 @@ def test_every_line_of_a_log_is_a_json_object_that_names_its_process(swarm: Swar
     lines = [json.loads(line) for line in swarm.named("singer").log.splitlines()]
     said = [(line["agent_id"], line.get("action")) for line in lines]
     assert {("singer", "register"), ("singer", "drain")} <= set(said)
+    for name in ("api", "dispatcher"):
+        assert '"action": "listen"' in swarm.named(name).log
