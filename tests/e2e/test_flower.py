@@ -70,6 +70,8 @@ def test_a_revoke_cancels_the_execution_and_its_handler_may_clean_up(
     flower.await_task(f"{execution_id}.1", "REVOKED")
     if task_type == "wait.async":
         assert execution_id in swarm.await_lines("finally", 1)
+    actors = [event["data"]["actor"]["via"] for event in swarm.events(execution_id) if "actor" in event["data"]]
+    assert "celery" in actors
 
 
 def test_a_revoke_with_terminate_fences_what_hears_nothing(swarm: Swarm, flower: Flower) -> None:

@@ -90,6 +90,9 @@ def test_the_answer_at_the_front_door_is_the_execution(swarm: Swarm, program: Ce
     assert (told.task_type, told.project_id, told.tags, told.payload) == ("echo", "shop", ("a",), {"n": 1})
     assert swarm.await_end(told.execution_id).result == {"n": 1}
     assert program.start(params | {"idempotency_key": "order-1"})["execution_id"] == told.execution_id
+    actor = swarm.events(told.execution_id)[0]["data"]["actor"]
+    assert (actor["name"], actor["via"]) == ("client", "celery")
+    assert "@" in actor["address"]  # the node that sent the message
 
 
 @pytest.mark.parametrize(
