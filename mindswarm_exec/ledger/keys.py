@@ -38,7 +38,7 @@ a test compares the two.
     events          stream   every event; also the name of the pub/sub channel      the newest `max_events`
     event_counts    hash     event type → how often it happened                     for ever
     rolled          hash     how far events are rolled up, how many were lost       for ever
-    counted         list     by minute (ms) and group: what each roll-up counted    as the settings say
+    counted         list     by minute (ms) and group: what each roll-up counted    until it is added up
     summed          hash     by span and group: what was added up, and how far      as the settings say
     unfolded        zset     hour (ms) with counts that are not yet added up → hour  until they are
     ended           channel  by execution: its end: the status, and a small result  -

@@ -354,6 +354,11 @@ def keep_sum(name: str, since: int, upto: int, sums: str, forgotten_at_ms: int) 
     return _script("keep_sum", lambda reply: reply[1] == "1", name, since, upto, sums, forgotten_at_ms)
 
 
+def forget_counted(group: str, minute_ms: int, linger_ms: int) -> Operation[None]:
+    """Forget soon what was counted in a minute that is over; its sum is kept."""
+    return Operation((("PEXPIRE", Key("counted", f"{minute_ms}:{group}"), linger_ms),), lambda _: None)
+
+
 def note_folded(hours_ms: Sequence[int]) -> Operation[None]:
     """Note that all counts of these hours are in the sums of their hours and days."""
     return Operation((("ZREM", Key("unfolded"), *hours_ms),), lambda _: None)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from mindswarm_exec.ledger import operations, reads
 from mindswarm_exec.ledger.operations import Operation
@@ -25,6 +26,8 @@ PERIODS_MS = {"minute": MINUTE_MS, "hour": HOUR_MS, "day": DAY_MS}
 PARTS = {"hour": "minute", "day": "hour"}
 #: Roll-ups of one minute that are read one by one; with more of them their sum is kept.
 MOST_LOOSE = 16
+#: What was counted in a minute outlives its sum by this: somebody may have looked for the sum before it was kept.
+LINGER_MS = 600_000
 #: A period by name, and its start in Unix milliseconds.
 Period = tuple[str, int]
 
@@ -151,20 +154,21 @@ class Folder:
             grown = yield from self._count_loose(sums)
         else:
             grown = yield from self._grow(period, sums)
-        yield [
-            self._keep(self._name((period, one.since)), one, self._forgotten_at_ms(period, one.since))
-            for one in grown
-        ]
+        yield [operation for one in grown for operation in self._keeping(period, one)]
         return sums
 
     def _count_loose(self, minutes: Sequence[Sum]) -> Plan[list[Sum]]:
-        """Add what was counted in minutes since their sums were kept; those to which much was added."""
+        """Add what was counted in minutes since their sums were kept; those to keep: much was, or they are over."""
         loose = yield [reads.counted(self._group, one.since, one.upto) for one in minutes]
         for one, counted in zip(minutes, loose, strict=True):
             for each in counted:
                 one.count(each)
             one.upto += len(counted)
-        return [one for one, counted in zip(minutes, loose, strict=True) if len(counted) > MOST_LOOSE]
+        return [
+            one
+            for one, counted in zip(minutes, loose, strict=True)
+            if len(counted) > MOST_LOOSE or (counted and one.since < self._rolled.minute_ms)
+        ]
 
     def _grow(self, period: str, sums: Sequence[Sum]) -> Plan[list[Sum]]:
         """Add the parts that are over and missing; those that have grown."""
@@ -195,14 +199,18 @@ class Folder:
         yield from self._meet([name for name in names if name not in self._known])
         return [self._known.pop(name) for name in names]
 
+    def _keeping(self, period: str, one: Sum) -> Iterable[Operation[Any]]:
+        """Keep the sum of a period. Of a minute that is over, it stands for all that was counted."""
+        forgotten_at_ms = max(one.since + PERIODS_MS[period], self._rolled.now_ms) + self._kept_ms[period]
+        yield self._keep(self._name((period, one.since)), one, forgotten_at_ms)
+        if period == "minute" and one.since < self._rolled.minute_ms:
+            yield operations.forget_counted(self._group, one.since, LINGER_MS)
+
     def _keep(self, name: str, one: Sum, forgotten_at_ms: int) -> Operation[bool]:
         return operations.keep_sum(name, one.since, one.upto, one.text, forgotten_at_ms)
 
     def _name(self, period: Period) -> str:
         return f"{period[0]}:{period[1]}:{self._group}"
-
-    def _forgotten_at_ms(self, period: str, start_ms: int) -> int:
-        return max(start_ms + PERIODS_MS[period], self._rolled.now_ms) + self._kept_ms[period]
 
 
 def fold_all(rolled: Rolled, settings: Settings) -> Plan[None]:
