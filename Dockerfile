@@ -9,7 +9,7 @@ COPY workers workers
 COPY scheduler scheduler
 # it is this tree that is installed: there is no version to name
 # hadolint ignore=DL3013
-RUN pip install '.[api,client,cli,flower,otel]'
+RUN pip install '.[api,client,cli,flower,otel,postgresql]'
 
 FROM python:3.11-slim
 RUN groupadd --gid 10001 mindswarm && useradd --uid 10001 --gid 10001 --home-dir /app --no-create-home mindswarm
