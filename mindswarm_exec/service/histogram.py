@@ -69,7 +69,7 @@ class Histogram:
 
     @property
     def listed(self) -> list[int]:
-        """As it is kept: the first bucket and the counts; if most are nought, -1 and those that are not, by bucket."""
+        """As it is kept: the first bucket and the counts; if most are nought, -1 and the others by bucket."""
         if 2 * (len(self.counts) - self.counts.count(0)) > len(self.counts):
             return [self.first, *self.counts]
         return [-1, *chain.from_iterable(pair for pair in enumerate(self.counts, self.first) if pair[1])]

@@ -217,7 +217,7 @@ def test_many_waits_share_few_connections(client: ExecutionClient, agent: HandAg
 def test_an_execution_that_fails_says_why(client: ExecutionClient, agent: HandAgent) -> None:
     handle = client.start("code.survey")
     agent.fail(agent.begin(handle.execution_id), "no such file")
-    with pytest.raises(ExecutionNotCompleted, match="ended as failed: [A-Za-z]+Error: no such file") as failed:
+    with pytest.raises(ExecutionNotCompleted, match="ended as failed: ValueError: no such file") as failed:
         handle.result(timeout=10)
     assert failed.value.facts["error"]["type"] == "ValueError"
 
