@@ -8,8 +8,9 @@ it is off by at most one part in 32, or 3.2 %.
 from __future__ import annotations
 
 import math
+import operator
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate, chain
 
@@ -54,18 +55,11 @@ class Histogram:
 
     def add(self, other: Histogram) -> None:
         """Count what the other has counted too."""
-        self._reach(other.first, other.first + len(other.counts))
-        counts, start = self.counts, other.first - self.first
-        for place, number in enumerate(other.counts, start):
-            if number:
-                counts[place] += number
+        self._combine(operator.add, other)
 
     def subtract(self, other: Histogram) -> None:
         """Count no longer what the other has counted, all of which was counted here."""
-        counts, start = self.counts, other.first - self.first
-        for place, number in enumerate(other.counts, start):
-            if number:
-                counts[place] -= number
+        self._combine(operator.sub, other)
 
     @property
     def listed(self) -> list[int]:
@@ -97,6 +91,13 @@ class Histogram:
     @staticmethod
     def _place(ranks: Sequence[int], fraction: float) -> int:
         return bisect_left(ranks, max(1, math.ceil(fraction * ranks[-1])))
+
+    def _combine(self, combine: Callable[[int, int], int], other: Histogram) -> None:
+        """Combine the counts of the same buckets."""
+        self._reach(other.first, other.first + len(other.counts))
+        start = other.first - self.first
+        end = start + len(other.counts)
+        self.counts[start:end] = map(combine, self.counts[start:end], other.counts)
 
     def _reach(self, first: int, end: int) -> None:
         """Have a count, if only of nought, for each bucket from `first` up to `end`."""

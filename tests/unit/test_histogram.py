@@ -45,6 +45,19 @@ def test_what_is_added_and_taken_away_again_leaves_what_was_there(some: list[int
     assert numbers(both) == numbers(histogram_of(others))
 
 
+@given(st.lists(durations), st.lists(durations), st.lists(durations))
+def test_it_may_be_kept_in_between_and_reach_less_far_than_what_is_taken_away(
+    some: list[int], others: list[int], gone: list[int]
+) -> None:
+    wide = histogram_of(others + gone)
+    wide.subtract(histogram_of(gone))
+    both = histogram_of(some)
+    both.add(wide)
+    both = Histogram.of_listed(both.listed)
+    both.subtract(wide)
+    assert numbers(both) == numbers(histogram_of(some))
+
+
 @pytest.mark.parametrize("spans", [[], [5]])
 def test_nothing_has_no_percentile(spans: list[int]) -> None:
     nothing = histogram_of(spans)
