@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from starlette.responses import Response
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
 
 from mindswarm_exec.api.jsonrpc import failure
 from mindswarm_exec.errors import Forbidden, LedgerUnavailable, MindSwarmError, PayloadTooLarge, Unauthenticated
@@ -14,6 +16,16 @@ _STATUS: tuple[tuple[type[MindSwarmError], int], ...] = (
     (LedgerUnavailable, 503),
     (MindSwarmError, 400),
 )
+
+_PATHS = """\
+Nothing answers a {method} here. What is there:
+
+  POST /rpc            JSON-RPC 2.0; the method rpc.discover lists all others
+  GET  /openrpc.json   the same list
+  GET  /ws             JSON-RPC and events over a WebSocket
+  GET  /metrics        for Prometheus
+  GET  /healthz, /readyz
+"""
 
 
 def problem(error: MindSwarmError) -> Response:
@@ -28,3 +40,9 @@ def too_large(what: str, limit_bytes: int) -> PayloadTooLarge:
         f"{what} is over the limit of {limit_bytes} bytes. Send less at once, or raise MINDSWARM_MAX_REQUEST_BYTES.",
         limit_bytes=limit_bytes,
     )
+
+
+async def nothing_here(request: Request, error: Exception) -> Response:
+    """The answer to a path that is not served, or not by this HTTP method."""
+    assert isinstance(error, HTTPException)
+    return PlainTextResponse(_PATHS.format(method=request.method), error.status_code, error.headers)

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route, WebSocketRoute
 
-from mindswarm_exec.api.answers import problem, too_large
+from mindswarm_exec.api.answers import nothing_here, problem, too_large
 from mindswarm_exec.api.authentication import identify
 from mindswarm_exec.api.caller import Caller
 from mindswarm_exec.api.jsonrpc import Dispatcher
@@ -53,6 +53,7 @@ def create_app(services: Services, settings: Settings) -> Starlette:
             Route("/openrpc.json", http.openrpc),
         ],
         middleware=[] if settings.api_keys else [Middleware(LoopbackOnly)],
+        exception_handlers={404: nothing_here, 405: nothing_here},
         lifespan=lifespan,
     )
 

@@ -51,6 +51,16 @@ def test_an_execution_is_started_controlled_and_looked_at(http: httpx.Client) ->
     assert {"execution.paused", "execution.resumed", "execution.cancelled", "execution.retry_scheduled"} <= set(moves)
 
 
+@pytest.mark.parametrize(("path", "status"), [("/", 404), ("/rpcs", 404), ("/rpc", 405)])
+def test_whoever_looks_in_the_wrong_place_is_told_what_is_where(http: httpx.Client, path: str, status: int) -> None:
+    reply = http.get(path)
+    assert reply.status_code == status
+    assert "POST /rpc " in reply.text
+    named = [one for line in reply.text.splitlines() for one in re.findall(r"/[a-z]+[a-z.]*", line)]
+    for one in set(named) - {"/rpc", "/ws"}:
+        assert http.get(one).status_code == 200, one
+
+
 def test_tasks_are_created_changed_and_started(http: httpx.Client) -> None:
     task = call(http, "task.create", title="survey it", task_type="code.survey", payload={"a": 1})["result"]
     changed = call(http, "task.update", task_id=task["task_id"], title="survey all")["result"]
