@@ -149,7 +149,7 @@ async def _in_ledger(
         records = await ledger.run_many([reads.execution(place.execution_id) for place in picked.places])
         for place, fields in zip(picked.places, records, strict=True):
             after = place.order
-            if fields and fields.get("status") == place.status and wanted.admits(fields):
+            if fields and fields.get("status") in wanted.statuses and wanted.admits(fields):
                 found.append((after, execution_record(place.execution_id, fields)))
                 if len(found) == limit:
                     return found, after
@@ -173,8 +173,9 @@ async def every(ledger: AsyncLedger, wanted: Filter) -> list[str]:
         picked = await ledger.run(_pick(wanted, "oldest", after))
         records = await ledger.run_many([reads.fields(place.execution_id, names) for place in picked.places])
         for place, fields in zip(picked.places, records, strict=True):
-            is_present = fields.get("status") == place.status and int(fields["created_at_ms"]) <= now_ms
-            if is_present and wanted.admits(fields):
+            # it may have moved on since it was picked; nothing comes by it again
+            is_meant = fields.get("status") in wanted.statuses and int(fields["created_at_ms"]) <= now_ms
+            if is_meant and wanted.admits(fields):
                 found[place.execution_id] = None
         after = picked.reached
         if after is None:
