@@ -6,6 +6,7 @@ python -m benchmarks.looking
 from __future__ import annotations
 
 import asyncio
+import gc
 import random
 import tempfile
 import time
@@ -78,6 +79,8 @@ def _archive(ledger: SyncLedger, settings: Settings) -> None:
 
 async def _measure(url: str, settings: Settings, backlog: Backlog, calls: int) -> list[Row]:
     rows = []
+    gc.collect()
+    gc.freeze()  # as the API's process does when it begins
     for window in WINDOWS:
         for group in GROUPS:
             call = _metrics(window, group)

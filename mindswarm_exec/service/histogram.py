@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import operator
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate, chain
 
@@ -81,16 +81,13 @@ class Histogram:
             counts[listed[place] - first] = listed[place + 1]
         return cls(first, counts)
 
-    def percentiles(self, fractions: Iterable[float]) -> list[float | None]:
+    def percentiles(self, fractions: Sequence[float]) -> list[float | None]:
         """For each fraction the duration that so many of those counted do not exceed, by nearest rank."""
         ranks = list(accumulate(self.counts))
         if not ranks or not ranks[-1]:
-            return [None for _ in fractions]
-        return [middle_of(self.first + self._place(ranks, fraction)) for fraction in fractions]
-
-    @staticmethod
-    def _place(ranks: Sequence[int], fraction: float) -> int:
-        return bisect_left(ranks, max(1, math.ceil(fraction * ranks[-1])))
+            return [None] * len(fractions)
+        total = ranks[-1]
+        return [middle_of(self.first + bisect_left(ranks, math.ceil(fraction * total))) for fraction in fractions]
 
     def _combine(self, combine: Callable[[int, int], int], other: Histogram) -> None:
         """Combine the counts of the same buckets."""

@@ -68,7 +68,7 @@ class Rollups:
             group_by=group_by,
             since=since,
             until=until,
-            groups=tuple(groups_of(found, rolled.now_ms - since_ms)),
+            groups=groups_of(found, rolled.now_ms - since_ms),
             behind=rolled.behind,
             lost=found.lost,
         )
