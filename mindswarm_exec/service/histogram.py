@@ -11,7 +11,6 @@ import math
 import operator
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from itertools import accumulate, chain
 
 #: Buckets for each doubling.
@@ -37,21 +36,36 @@ def middle_of(bucket: int) -> float:
     return lowest + ((1 << shift) - 1) / 2
 
 
-@dataclass(slots=True)
 class Histogram:
-    """How many durations are in each bucket, from `first` on: the buckets in use lie close together."""
+    """How many durations are in each bucket.
 
-    first: int = 0
-    counts: list[int] = field(default_factory=list)
+    The buckets in use lie close together, so their counts are a list. Of what was kept thin, a few pairs, the list is
+    only made when more is asked than to add it to another.
+    """
+
+    __slots__ = ("_counts", "_first", "_thin")
+
+    def __init__(self) -> None:
+        self._first = 0
+        self._counts: list[int] = []
+        #: buckets and their counts in turn, the lowest first, which are not in the list
+        self._thin: list[int] = []
 
     @property
     def total(self) -> int:
-        return sum(self.counts)
+        return sum(self._counts) + sum(self._thin[1::2])
+
+    @property
+    def by_bucket(self) -> dict[int, int]:
+        """The counts that are not nought."""
+        self._spread()
+        return {bucket: number for bucket, number in enumerate(self._counts, self._first) if number}
 
     def count(self, bucket: int, number: int = 1) -> None:
         """Count `number` durations of one bucket."""
+        self._spread()
         self._reach(bucket, bucket + 1)
-        self.counts[bucket - self.first] += number
+        self._counts[bucket - self._first] += number
 
     def add(self, other: Histogram) -> None:
         """Count what the other has counted too."""
@@ -61,48 +75,66 @@ class Histogram:
         """Count no longer what the other has counted, all of which was counted here."""
         self._combine(operator.sub, other)
 
+    def percentiles(self, fractions: Sequence[float]) -> list[float | None]:
+        """For each fraction the duration that so many of those counted do not exceed, by nearest rank."""
+        self._spread()
+        ranks = list(accumulate(self._counts))
+        if not ranks or not ranks[-1]:
+            return [None] * len(fractions)
+        total = ranks[-1]
+        return [middle_of(self._first + bisect_left(ranks, math.ceil(fraction * total))) for fraction in fractions]
+
+    # --- as it is kept -----------------------------------------------------------------------------------
+
     @property
     def listed(self) -> list[int]:
-        """As it is kept: the first bucket and the counts; if most are nought, -1 and the others by bucket."""
-        if 2 * (len(self.counts) - self.counts.count(0)) > len(self.counts):
-            return [self.first, *self.counts]
-        return [-1, *chain.from_iterable(pair for pair in enumerate(self.counts, self.first) if pair[1])]
+        """The first bucket and the counts; of a thin one -1, and buckets and their counts in turn."""
+        pairs = self.by_bucket
+        if 2 * len(pairs) > len(self._counts):
+            return [self._first, *self._counts]
+        return [-1, *chain.from_iterable(pairs.items())]
 
     @classmethod
     def of_listed(cls, listed: list[int]) -> Histogram:
         """The histogram that was kept so."""
-        if listed[0] != -1:
-            return cls(listed[0], listed[1:])
-        if len(listed) == 1:
-            return cls()
-        first, last = listed[1], listed[-2]
-        counts = [0] * (last - first + 1)
-        for place in range(1, len(listed), 2):
-            counts[listed[place] - first] = listed[place + 1]
-        return cls(first, counts)
+        found = cls()
+        if listed[0] == -1:
+            found._thin = listed[1:]
+        else:
+            found._first, found._counts = listed[0], listed[1:]
+        return found
 
-    def percentiles(self, fractions: Sequence[float]) -> list[float | None]:
-        """For each fraction the duration that so many of those counted do not exceed, by nearest rank."""
-        ranks = list(accumulate(self.counts))
-        if not ranks or not ranks[-1]:
-            return [None] * len(fractions)
-        total = ranks[-1]
-        return [middle_of(self.first + bisect_left(ranks, math.ceil(fraction * total))) for fraction in fractions]
+    # --- steps -------------------------------------------------------------------------------------------
 
     def _combine(self, combine: Callable[[int, int], int], other: Histogram) -> None:
         """Combine the counts of the same buckets."""
-        self._reach(other.first, other.first + len(other.counts))
-        start = other.first - self.first
-        end = start + len(other.counts)
-        self.counts[start:end] = map(combine, self.counts[start:end], other.counts)
+        self._spread()
+        self._combine_thin(combine, other._thin)
+        self._reach(other._first, other._first + len(other._counts))
+        start = other._first - self._first
+        end = start + len(other._counts)
+        self._counts[start:end] = map(combine, self._counts[start:end], other._counts)
+
+    def _combine_thin(self, combine: Callable[[int, int], int], thin: list[int]) -> None:
+        if not thin:
+            return
+        self._reach(thin[0], thin[-2] + 1)
+        counts, first = self._counts, self._first
+        for bucket, number in zip(thin[::2], thin[1::2], strict=True):
+            counts[bucket - first] = combine(counts[bucket - first], number)
+
+    def _spread(self) -> None:
+        """Have all counts in the list."""
+        thin, self._thin = self._thin, []
+        self._combine_thin(operator.add, thin)
 
     def _reach(self, first: int, end: int) -> None:
         """Have a count, if only of nought, for each bucket from `first` up to `end`."""
         if first == end:
             return
-        if not self.counts:
-            self.first = first
-        if first < self.first:
-            self.counts[:0] = [0] * (self.first - first)
-            self.first = first
-        self.counts += [0] * (end - self.first - len(self.counts))
+        if not self._counts:
+            self._first = first
+        if first < self._first:
+            self._counts[:0] = [0] * (self._first - first)
+            self._first = first
+        self._counts += [0] * (end - self._first - len(self._counts))
