@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -42,11 +43,11 @@ class SeenSpan:
         return f"00-{self.trace_id}-{self.span_id}-03"
 
 
-class SeenSpans:
+class SeenSpans(ABC):
     """All that were seen so far, in the order of their ends."""
 
-    def all(self) -> list[SeenSpan]:
-        raise NotImplementedError
+    @abstractmethod
+    def all(self) -> list[SeenSpan]: ...
 
     def of(self, trace_id: str) -> list[SeenSpan]:
         return [span for span in self.all() if span.trace_id == trace_id]

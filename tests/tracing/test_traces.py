@@ -223,7 +223,7 @@ def test_a_cancel_is_an_event_of_the_attempt_and_no_error(spans: ProgramSpans, t
 
 def test_a_forced_cancel_leaves_the_span_of_the_attempt_too(spans: ProgramSpans, traced: Swarm) -> None:
     handle = traced.start("wait", "never")
-    handle.await_status("running")
+    spans.await_one("run look.thread", of=trace_id_of(handle))  # its handler has started the child, and waits
     handle.cancel(force=True)
     assert run_of(spans, handle, "wait").attributes["mindswarm.outcome"] == "cancelled_by"
 
