@@ -213,7 +213,7 @@ def read_settled(reply: Any) -> Settled | Absent | Fenced | Refused:
         case "absent":
             return Absent(wakes(reply[1]))
         case "fenced":
-            return Fenced(wakes(reply[1]))
+            return Fenced(wakes(reply[1]), reply[2])
         case "refused":
             return Refused(reply[1], wakes(reply[2]))
     raise AssertionError(reply)

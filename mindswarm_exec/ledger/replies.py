@@ -263,9 +263,14 @@ class Absent:
 
 @dataclass(frozen=True, slots=True)
 class Fenced:
-    """Another attempt, or another process of that agent, has taken over. `wakes` as in `Absent`."""
+    """Another attempt, or another process of that agent, has taken over. `wakes` as in `Absent`.
+
+    `ended_by` is how another ended the attempt, as long as there is no later one: the name of a row, or "forced",
+    "withdrawn" or "replaced".
+    """
 
     wakes: tuple[Wake, ...] = ()
+    ended_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -183,7 +183,7 @@ def test_a_frozen_process_that_does_not_end_within_its_grace_is_fenced(world: Wo
     assert (ended["status"], ended["intent_unresponsive"]) == (CANCELLED, "1")
     assert "intent_slot_released_at_ms" not in ended
     assert attempt.id in world.snapshot().held("ant")
-    assert world.settle(attempt, Settlement(RELEASE)) == Fenced()
+    assert world.settle(attempt, Settlement(RELEASE)) == Fenced(ended_by="cancel")
     assert "intent_slot_released_at_ms" in record(world, attempt.execution_id)
 
 

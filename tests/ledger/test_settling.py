@@ -16,6 +16,7 @@ from mindswarm_exec.lifecycle import (
     PENDING,
     POSTPONE,
     QUEUED,
+    RELEASE,
     TIME_OUT,
     TIMED_OUT,
 )
@@ -108,13 +109,22 @@ def test_a_start_time_outlasts_a_pause(world: World) -> None:
     assert status(world, execution_id) is QUEUED
 
 
+def test_who_comes_too_late_is_told_how_the_attempt_ended_until_there_is_a_later_one(world: World) -> None:
+    world.open_agent()
+    attempt = world.running(submitted(world))
+    control(world, "force", attempt.execution_id)
+    assert world.settle(attempt, Settlement(RELEASE)) == Fenced(ended_by="forced")
+    control(world, "retry", attempt.execution_id)
+    assert world.settle(attempt, Settlement(RELEASE)) == Fenced()
+
+
 def test_an_attempt_withdrawn_by_a_pause_cannot_speak_for_the_resumed_execution(world: World) -> None:
     world.open_agent()
     execution_id = submitted(world)
     attempt = world.model.attempts[execution_id, world.snapshot().executions[execution_id]["nonce"]]
     control(world, "pause", execution_id)
     before = world.snapshot().executions
-    assert world.settle(attempt, Settlement(TIME_OUT)) == Fenced()
+    assert world.settle(attempt, Settlement(TIME_OUT)) == Fenced(ended_by="withdrawn")
     assert world.snapshot().executions == before
 
 

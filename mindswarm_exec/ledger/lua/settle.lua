@@ -7,8 +7,8 @@
         "0" or "" · 13 counter to raise or "" · 14 delay (ms) before it may run again · 15 data of the event
         16, 17 guard of a sweep: a deadline's field and the value it was found due with; "", "" from an agent,
         whose attempt must not have been settled yet · 18+ field, value pairs to store
-  REPLY {"ok", target state, next attempt or {}, wakes} · {"absent", wakes} · {"fenced", wakes}
-        {"refused", status, wakes}
+  REPLY {"ok", target state, next attempt or {}, wakes} · {"absent", wakes} · {"refused", status, wakes}
+        {"fenced", wakes, how another ended this attempt: as for end_attempt, "" once there is a later one}
   EMITS the row's event, once; for the next attempt execution.queued and execution.started
         execution.paused or execution.cancelled if that was asked for and the row would let it wait again
         execution.resumed after a pause that nobody wants any more, and that waits for no answer
@@ -68,7 +68,8 @@ if x.settled and guard_field == '' then
 end
 if (x.nonce or '') ~= nonce or (guard_field == '' and is_over(x)) then
   end_zombie()
-  return { 'fenced', WAKES }
+  local ended_by = x.nonce == nonce and is_over(x) and string.match(x.settled, '^%S+ (%S+)')
+  return { 'fenced', WAKES, ended_by or '' }
 end
 if guard_field ~= '' and (x[guard_field] or '') ~= guard_value then return { 'refused', x.status, {} } end
 if not allows(row, x) then return { 'refused', x.status, {} } end -- it lives, so its slot is its own
