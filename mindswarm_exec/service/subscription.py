@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import Protocol, TypeVar
 
 from mindswarm_exec.errors import LedgerUnavailable
-from mindswarm_exec.ledger.event_log import StoredEvent
+from mindswarm_exec.ledger.event_log import EventLog, StoredEvent
+from mindswarm_exec.ledger.quiet import Quiet
 from mindswarm_exec.models.events import EventFilter, Gap, position
 from mindswarm_exec.models.records import Event
-
-if TYPE_CHECKING:
-    from mindswarm_exec.service.events import EventService
 
 T = TypeVar("T")
 
@@ -34,6 +32,17 @@ class Delivery:
     names: tuple[str, ...]
 
 
+class Source(Protocol):
+    """Where a subscription reads, and is told when it is closed."""
+
+    log: EventLog
+    newest_id: str
+
+    async def quiet_of(self, filters: Iterable[EventFilter]) -> Quiet: ...
+    async def gap_at(self, cursor: str) -> Gap | None: ...
+    def forget(self, subscription: Subscription) -> None: ...
+
+
 class Subscription:
     """What one reader hears. Iterate it (once), and close it.
 
@@ -43,16 +52,16 @@ class Subscription:
 
     def __init__(
         self,
-        service: EventService,
+        source: Source,
         filters: Mapping[str, EventFilter],
         scope: frozenset[str] | None,
         cursor: str | None,
     ) -> None:
         self.filters = dict(filters)
-        self._service = service
+        self._source = source
         self._scope = scope
         self._cursor = cursor
-        self._taken = cursor or service.newest_id
+        self._taken = cursor or source.newest_id
         #: by filter: the place up to which its events have come from the stream already
         self._replayed_to: dict[str, tuple[int, int]] = {}
         self._is_live = cursor is None
@@ -75,9 +84,9 @@ class Subscription:
     async def live(self) -> AsyncIterator[Delivery | Gap]:
         """What is heard from now on, until closed; where it had a cursor, after `catch_up`."""
         while not self._is_closed:
-            while self._buffer:
+            self._arrival.clear()  # before what has arrived is handed out: what comes meanwhile ends the wait at once
+            while self._buffer and not self._is_closed:
                 yield self._take()
-            self._arrival.clear()
             await self._arrival.wait()
 
     async def catch_up(self) -> AsyncIterator[Delivery | Gap]:
@@ -87,9 +96,9 @@ class Subscription:
         """
         if self._cursor is None:
             return
-        quiet = await _patiently(lambda: self._service.quiet_of(self.filters.values()))
+        quiet = await _patiently(lambda: self._source.quiet_of(self.filters.values()))
         cursor = quiet.skip(self._cursor)
-        if gap := await _patiently(lambda: self._service.gap_at(cursor)):
+        if gap := await _patiently(lambda: self._source.gap_at(cursor)):
             self._cursor = gap.resume_from
             yield gap
         page_is_full = True
@@ -111,7 +120,7 @@ class Subscription:
             yield self._take()
 
     async def _next_page(self, cursor: str) -> list[StoredEvent]:
-        return await _patiently(lambda: self._service.log.read(cursor, PAGE))
+        return await _patiently(lambda: self._source.log.read(cursor, PAGE))
 
     def adopt(self, other: Subscription) -> None:
         """Go on with the filters of `other`, where its `catch_up` ended, and close it."""
@@ -143,7 +152,7 @@ class Subscription:
     def close(self) -> None:
         """Hear no more; whoever iterates comes to the end. Idempotent."""
         self._is_closed = True
-        self._service.forget(self)
+        self._source.forget(self)
         self._arrival.set()
 
     def _take(self) -> Delivery | Gap:
@@ -155,13 +164,17 @@ class Subscription:
 
     def _keep_live(self, keep: bool) -> None:
         self._is_live = keep
-        self._buffer = deque(item for item in self._buffer if isinstance(item, Gap))
-        self._buffered_bytes = 0
+        self._keep(lambda _: False)
 
     def _ignore_up_to(self, place: tuple[int, int]) -> None:
         """What the stream gave is heard a second time: it may be buffered already, or come yet."""
         self._replayed_to = dict.fromkeys(self.filters, place)
-        self._buffer = deque(item for item in self._buffer if isinstance(item, Gap) or item.stored.position > place)
+        self._keep(lambda heard: heard.stored.position > place)
+
+    def _keep(self, wanted: Callable[[Delivery], bool]) -> None:
+        """Drop what is buffered and not wanted; gaps stay."""
+        self._buffer = deque(item for item in self._buffer if isinstance(item, Gap) or wanted(item))
+        self._buffered_bytes = sum(map(_size, self._buffer))
 
     def _without_replayed(self, delivery: Delivery) -> Delivery | None:
         if not self._replayed_to:

@@ -8,12 +8,12 @@ from collections.abc import AsyncIterator
 import pytest
 from redis.asyncio import Redis
 
-from mindswarm_exec.ledger.event_log import START, EventLog
+from mindswarm_exec.ledger.event_log import START, EventLog, StoredEvent
 from mindswarm_exec.models.events import EventFilter, Gap, describe, position, severity_of
 from mindswarm_exec.models.records import Event
 from mindswarm_exec.service import events, subscription
 from mindswarm_exec.service.events import EventService
-from mindswarm_exec.service.subscription import Subscription
+from mindswarm_exec.service.subscription import Delivery, Subscription
 from mindswarm_exec.settings import Settings
 from tests.event_writer import EventWriter
 from tests.eventually import eventually_async
@@ -225,6 +225,43 @@ async def test_a_closed_subscription_comes_to_its_end(service: EventService, wri
     reader.close()
     reader.close()
     assert ids(await reading) == [written]
+
+
+async def test_a_reader_that_closes_its_subscription_comes_to_the_end(
+    service: EventService, writer: EventWriter
+) -> None:
+    reader = service.subscribe(EVERYTHING)
+    written = await writer.append_many(2)
+    await heard(service, written[-1])
+    found = []
+    async with asyncio.timeout(5):
+        async for event in reader:
+            found.append(event)
+            reader.close()
+    assert ids(found) == written[:1]
+
+
+async def test_what_a_replay_has_given_already_takes_no_room_for_live_events(
+    service: EventService, writer: EventWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(subscription, "MOST_BUFFERED_BYTES", 5_000)
+    read = service.log.read
+
+    async def read_late(after: str, limit: int) -> list[StoredEvent]:
+        """The page, once the service has heard what it holds as well."""
+        page = await read(after, limit)
+        await heard(service, page[-1].event_id)
+        return page
+
+    reader = service.subscribe(EVERYTHING, START)
+    monkeypatch.setattr(service.log, "read", read_late)
+    replayed = await writer.append_many(4, data={"text": "x" * 1000})
+    catching_up = reader.catch_up()
+    found = [await anext(catching_up) for _ in replayed]
+    assert [item.stored.event_id for item in found if isinstance(item, Delivery)] == replayed
+    live = await writer.append_many(4, data={"text": "x" * 1000})
+    await heard(service, live[-1])
+    assert [item.stored.event_id async for item in catching_up if isinstance(item, Delivery)] == live
 
 
 async def test_a_service_starts_and_stops_more_than_once(service: EventService, writer: EventWriter) -> None:
