@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mindswarm_exec.ledger.listings import Place
+from mindswarm_exec.ledger.listings import Order
 from mindswarm_exec.ledger.operations import Key, Operation
-from mindswarm_exec.lifecycle import Status
 
 Record = dict[str, str]
 
@@ -28,24 +27,14 @@ def execution(execution_id: str) -> Operation[Record | None]:
 
 def fields(execution_id: str, names: Sequence[str]) -> Operation[Record]:
     """Some fields of one execution; those that are not set are left out."""
-    step = ("HMGET", Key("execution", execution_id), *names)
+    return _some(Key("execution", execution_id), names)
 
+
+def _some(record: Key, names: Sequence[str]) -> Operation[Record]:
     def read(replies: list[Any]) -> Record:
         return {name: value for name, value in zip(names, replies[0], strict=True) if value is not None}
 
-    return Operation((step,), read)
-
-
-def oldest(status: Status, since_ms: int | None, until_ms: int | None, most: int) -> Operation[list[Place]]:
-    """Executions in `status` that took it between two instants, the longest in it first, then by id."""
-    low = "-inf" if since_ms is None else since_ms
-    high = "+inf" if until_ms is None else until_ms
-    step = ("ZRANGE", Key("status", status), low, high, "BYSCORE", "LIMIT", 0, most, "WITHSCORES")
-    return Operation((step,), lambda replies: _places(status, replies[0]))
-
-
-def _places(status: Status, reply: Any) -> list[Place]:
-    return [Place(int(score), member, status) for member, score in _scored(reply)]
+    return Operation((("HMGET", record, *names),), read)
 
 
 def _scored(reply: Any) -> list[tuple[str, float]]:
@@ -123,11 +112,16 @@ def task(task_id: str) -> Operation[Record | None]:
     return Operation((step,), lambda replies: _mapping(replies[0]) or None)
 
 
-def task_ids(before_ms: int | None, most: int) -> Operation[list[tuple[str, int]]]:
-    """Tasks created at or before `before_ms`, newest first, with the instant."""
-    high = "+inf" if before_ms is None else before_ms
-    step = ("ZRANGE", Key("tasks"), high, "-inf", "BYSCORE", "REV", "LIMIT", 0, most, "WITHSCORES")
-    return Operation((step,), lambda replies: [(member, int(at)) for member, at in _scored(replies[0])])
+def task_fields(task_id: str, names: Sequence[str]) -> Operation[Record]:
+    """Some fields of one task; those that are not set are left out."""
+    return _some(Key("task", task_id), names)
+
+
+def task_places(until_ms: int | None, most: int) -> Operation[list[Order]]:
+    """The places of tasks created at or before `until_ms`, newest first, those of one instant by id backwards."""
+    latest = "+inf" if until_ms is None else until_ms
+    step = ("ZRANGE", Key("tasks"), latest, "-inf", "BYSCORE", "REV", "LIMIT", 0, most, "WITHSCORES")
+    return Operation((step,), lambda replies: [(int(at), member) for member, at in _scored(replies[0])])
 
 
 def swept_at_ms() -> Operation[int | None]:

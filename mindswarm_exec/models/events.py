@@ -114,6 +114,8 @@ class EventSubscriptions(WireModel):
 
 
 class TaskPage(WireModel):
+    """Tasks, newest first. A page may be short of its limit, even empty: go on while `next_cursor` is set."""
+
     tasks: tuple[Task, ...]
     next_cursor: str | None = None
 

@@ -17,6 +17,7 @@ from mindswarm_exec.ledger.reads import Record
 from mindswarm_exec.lifecycle import TERMINAL, Status
 from mindswarm_exec.models.records import Execution
 from mindswarm_exec.service.archived import OlderRecords
+from mindswarm_exec.service.cursors import cursor_at, place_at
 from mindswarm_exec.service.records import execution_record
 
 #: Executions that one script looks at, some milliseconds of the server's time; and scripts run for one page. A page
@@ -112,7 +113,7 @@ async def page(
     Raises:
         ArchiveUnavailable: what is older does not answer, and the ledger has nothing more. What it has is told.
     """
-    after = _position(cursor)
+    after = place_at(cursor)
     found, reached = await _in_ledger(ledger, wanted, limit, after)
     if older is None or not set(wanted.statuses) & TERMINAL:
         return _page(found, reached)
@@ -136,7 +137,7 @@ def _order(found: Found) -> Order:
 
 
 def _page(found: Sequence[Found], reached: Order | None, missing: str | None = None) -> Page:
-    return Page(tuple(one for _, one in found), _cursor(reached) if reached else None, missing)
+    return Page(tuple(one for _, one in found), cursor_at(reached) if reached else None, missing)
 
 
 async def _in_ledger(
@@ -193,16 +194,3 @@ def _pick(
 
 def _ms(moment: datetime | None) -> int | None:
     return None if moment is None else round(moment.timestamp() * 1000)
-
-
-def _cursor(order: Order) -> str:
-    return f"{order[0]}:{order[1]}"
-
-
-def _position(cursor: str | None) -> Order | None:
-    if cursor is None:
-        return None
-    at, _, execution_id = cursor.partition(":")
-    if not at.isdigit() or len(at) > 15 or not execution_id:
-        raise InvalidRequest("the cursor does not fit: pass next_cursor of the previous page as it was, or none.")
-    return int(at), execution_id

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import JsonValue
@@ -10,10 +11,12 @@ from mindswarm_exec.errors import InvalidRequest, UnknownTask
 from mindswarm_exec.identifiers import new_id
 from mindswarm_exec.ledger import operations, reads
 from mindswarm_exec.ledger.faces import AsyncLedger
+from mindswarm_exec.ledger.reads import Record
 from mindswarm_exec.ledger.replies import Absent
 from mindswarm_exec.lifecycle import TASK_STATUS
 from mindswarm_exec.models.records import Task
 from mindswarm_exec.service.actors import control_action, event_data
+from mindswarm_exec.service.cursors import cursor_at, place_at
 from mindswarm_exec.service.records import task_record
 from mindswarm_exec.service.submission import stored_json
 from mindswarm_exec.settings import Settings
@@ -21,7 +24,9 @@ from mindswarm_exec.settings import Settings
 #: What a person may set. The others follow from the task's latest execution, and it keeps them in step.
 SETTABLE = ("open", "done", "cancelled")
 STATUSES = tuple(dict.fromkeys(("open", *TASK_STATUS.values())))
-MOST_READ = 2000
+#: Tasks that are looked at for one page, and what of each to tell whether it matches.
+MOST_SEEN = 2000
+FILTERED = ("project_id", "status")
 
 
 class TaskService:
@@ -59,23 +64,22 @@ class TaskService:
     async def list(
         self, project_id: str | None = None, status: str | None = None, limit: int = 50, cursor: str | None = None
     ) -> tuple[list[Task], str | None]:
-        """Tasks that match, newest first, and the cursor of the next page (None: there is none)."""
-        try:
-            before_ms = None if cursor is None else int(cursor)
-        except ValueError:
-            raise InvalidRequest("the cursor does not fit: pass next_cursor of the previous page.") from None
-        places = await self._ledger.run(reads.task_ids(before_ms, MOST_READ))
-        found: list[Task] = []
-        records = await self._ledger.run_many([reads.task(task_id) for task_id, _ in places])
-        for (task_id, at_ms), fields in zip(places, records, strict=True):
-            if fields is None or project_id not in (None, fields["project_id"]):
-                continue
-            if status not in (None, fields["status"]):
-                continue
-            if len(found) >= limit and at_ms != round(found[-1].created_at.timestamp() * 1000):
-                return found, str(at_ms)
-            found.append(task_record(task_id, fields))
-        return found, None
+        """Tasks that match, newest first, and the cursor to go on from (None: there are no more).
+
+        A page may be short, even empty: so many tasks are looked at, however few of them match.
+        """
+        after = place_at(cursor)
+        places = await self._ledger.run(reads.task_places(None if after is None else after[0], MOST_SEEN))
+        behind = [place for place in places if after is None or place < after]
+        facts = await self._ledger.run_many([reads.task_fields(each, FILTERED) for _, each in behind])
+        wanted = {"project_id": project_id, "status": status}
+        matching = [place for place, found in zip(behind, facts, strict=True) if _admits(wanted, found)]
+        page = matching[:limit]
+        records = await self._ledger.run_many([reads.task(task_id) for _, task_id in page])
+        tasks = [task_record(task_id, fields) for (_, task_id), fields in zip(page, records, strict=True) if fields]
+        if len(matching) > limit:
+            return tasks, cursor_at(page[-1])
+        return tasks, cursor_at(behind[-1]) if behind and len(places) == MOST_SEEN else None
 
     @control_action("update")
     async def update(self, task_id: str, **changes: Any) -> Task:
@@ -110,3 +114,7 @@ class TaskService:
             elif value is not None:
                 stored[name] = value
         return stored
+
+
+def _admits(wanted: Mapping[str, str | None], found: Record) -> bool:
+    return all(value in (None, found.get(name)) for name, value in wanted.items())
