@@ -6,7 +6,6 @@ reference that a property test holds the scripts to.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -81,14 +80,7 @@ def _misses(demand: DemandClass, agent: Candidate) -> Iterator[str]:
     for constraint in demand.constraints:
         if not meets(constraint, agent.labels.get(constraint.label)):
             found = agent.labels.get(constraint.label, "nothing")
-            yield f"does not meet {_told(constraint)}: it has {found}"
-
-
-def _told(constraint: Constraint) -> str:
-    if constraint.op == "exists":
-        return f"{constraint.label} {'exists' if constraint.value is not False else 'does not exist'}"
-    value = constraint.value if isinstance(constraint.value, str) else json.dumps(constraint.value)
-    return f"{constraint.label} {constraint.op} {value}"
+            yield f"does not meet {constraint.told}: it has {found}"
 
 
 def suits(demand: DemandClass, agent: Candidate) -> bool:

@@ -132,6 +132,8 @@ def parse_constraint(text: str) -> dict[str, Any]:
         return Constraint.model_validate(found).model_dump(mode="json")
     except ValidationError as error:
         reason = error.errors(include_url=False, include_input=False)[0]["msg"]
+        if match is None:
+            reason = "write it as gpu_mb>=16000, region in eu,us, gpu or !gpu; operators are = != > >= < <= in"
         raise InvalidRequest(f"constraint '{text}' does not fit: {reason}.") from None
 
 

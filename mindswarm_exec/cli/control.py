@@ -174,7 +174,8 @@ def _seconds(wait: str | None) -> float | None:
 
 def what_became_of_agent(agent: AgentRecord) -> str:
     """An agent after a control verb, in a sentence."""
-    holds = f" and holds {len(agent.held)} executions" if agent.held else ""
+    held = len(agent.held)
+    holds = f" and holds {held} execution{'s' if held > 1 else ''}" if held else ""
     if agent.state == "waking":
         return f"agent '{agent.agent_id}' is waking{holds}; it takes work when its hooks have run."
     return f"agent '{agent.agent_id}' is {agent.state}{holds}."

@@ -56,19 +56,21 @@ def event_line(event: Event, *, full_id: bool = False) -> Text:
 
 def history_table(entries: Sequence[HistoryEntry]) -> RenderableType:
     """The record of one execution: each entry with the time since the one before it."""
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold dim")
+    table = Table(
+        box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True, header_style="bold dim"
+    )
     for name in ("#", "AT", "AFTER"):
-        table.add_column(name, justify="right")
-    table.add_column("EVENT")
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("EVENT", no_wrap=True)
     table.add_column("WHAT")
     former = None
     for entry in entries:
         after = None if former is None else (entry.timestamp - former).total_seconds() * 1000
         former = entry.timestamp
-        kind = entry.event_type.rpartition(".")[2]
+        kind = entry.event_type.rpartition(".")[2]  # all are execution.…
         row = (str(entry.seq), cells.clock(entry.timestamp), cells.duration(after))
         told = control_news(entry.event_type, entry.data) or facts(entry.data)
-        table.add_row(*row, Text(entry.event_type, style=_STYLES.get(kind, "")), cells.clean(told, 160))
+        table.add_row(*row, Text(kind, style=_STYLES.get(kind, "")), cells.clean(told, 160))
     return table
 
 
@@ -118,4 +120,12 @@ def _fact(name: str, value: object) -> str:
         kind = str(value.get("kind", "error"))
         named = f"{kind} ({value['type']})" if value.get("type") else kind
         return f"{named}: {value['message']}" if value.get("message") else named
+    if name == "actor" and isinstance(value, Mapping):
+        return _asker(value)
     return f"{name}={value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}"
+
+
+def _asker(actor: Mapping[str, object]) -> str:
+    """Who asked, and from where: `by client (cli from 127.0.0.1)`."""
+    place = f" from {actor['address']}" if actor.get("address") else ""
+    return f"by {actor.get('name', 'client')} ({actor.get('via', 'direct')}{place})"

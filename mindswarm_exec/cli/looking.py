@@ -109,13 +109,16 @@ def agents(remote: Remote, agent_id: str | None) -> None:
 @click.command()
 @click.argument("execution_id", required=False)
 @click.option("--window", type=click.Choice(["5m", "1h", "24h", "7d", "30d"]), help="Ended within; default 1h.")
-@click.option("--group-by", type=click.Choice(["agent", "task_type", "project", "status"]), help="Default: agent.")
+@click.option(
+    "--group-by", type=click.Choice(["agent", "task_type", "project", "status"]), help="Default: task_type."
+)
 @remote
 def metrics(remote: Remote, execution_id: str | None, window: str | None, group_by: str | None) -> None:
     """Show measured times of one execution, or counts, rates and times of those that ended in a window."""
     if execution_id is None:
-        value = remote.call("execution.getMetrics", window=window or "1h", group_by=group_by or "agent")
-        remote.screen.document(value, lambda: tables.window(read_as(records.MetricWindow, value)))
+        value = remote.call("execution.getMetrics", window=window or "1h", group_by=group_by or "task_type")
+        width = remote.screen.out.width
+        remote.screen.document(value, lambda: tables.window(read_as(records.MetricWindow, value), width))
     elif window or group_by:
         raise InvalidRequest("name one execution or a window with its grouping, not both.")
     else:

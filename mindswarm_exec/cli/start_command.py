@@ -11,6 +11,7 @@ from mindswarm_exec.cli import arguments
 from mindswarm_exec.cli.remote import Remote, read_as, remote
 from mindswarm_exec.cli.sentences import what_became_of
 from mindswarm_exec.cli.watching import follow
+from mindswarm_exec.errors import InvalidRequest
 from mindswarm_exec.models.records import Execution
 
 #: Each option of the command that becomes a field of ExecutionOptions: name on the wire, and how it is read.
@@ -108,14 +109,14 @@ def start_params(task_type: str, payload: str | None, given: dict[str, Any]) -> 
     options = arguments.parse_json_object(given["more"], "--options") if given.get("more") else {}
     options |= _fields(_OPTION_FIELDS, given)
     if given.get("max_attempts"):
-        options["retry_policy"] = {**options.get("retry_policy", {}), "max_attempts": given["max_attempts"]}
+        options["retry_policy"] = _within(options, "retry_policy") | {"max_attempts": given["max_attempts"]}
     if given.get("no_parallel"):
         options["allow_parallel"] = False
     if given.get("force_start"):
         options["force_start"] = True
     criteria = _fields(_CRITERIA_FIELDS, given)
     if criteria:
-        options["agent"] = {**options.get("agent", {}), **criteria}
+        options["agent"] = _within(options, "agent") | criteria
     named = {name: given.get(name) for name in _NAMED}
     params = {"task_type": task_type, **{name: value for name, value in named.items() if value}}
     if payload is not None:
@@ -125,3 +126,11 @@ def start_params(task_type: str, payload: str | None, given: dict[str, Any]) -> 
 
 def _fields(table: dict[str, Callable[[Any], Any]], given: dict[str, Any]) -> dict[str, Any]:
     return {name: read(given[name]) for name, read in table.items() if given.get(name) not in (None, ())}
+
+
+def _within(options: dict[str, Any], name: str) -> dict[str, Any]:
+    """An object among the options that were typed as JSON. Raises InvalidRequest if it is none."""
+    found = options.get(name, {})
+    if not isinstance(found, dict):
+        raise InvalidRequest(f"--options: {name} takes a JSON object. Correct it, or give all of it there.")
+    return found

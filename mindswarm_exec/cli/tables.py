@@ -13,16 +13,22 @@ from rich.table import Table
 from rich.text import Text
 
 from mindswarm_exec.cli import cells
+from mindswarm_exec.lifecycle import Status
 from mindswarm_exec.models.records import (
+    PAUSES,
     AgentRecord,
     Execution,
     ExecutionMetrics,
+    MetricGroup,
     MetricWindow,
     QueueStatus,
 )
 
-#: Columns of terminal below which the less telling columns of a listing are left out.
-WIDE = 132
+#: Columns of terminal below which the less telling columns of a listing are left out: first those that only a wide
+#: terminal has room for, then those that a narrow one has none for.
+WIDE, NARROW = 132, 96
+#: The same for the metrics of a window.
+WIDE_METRICS = 116
 BOX = box.SIMPLE_HEAD
 #: Cells of a progress bar inside a table.
 BAR = 10
@@ -32,8 +38,9 @@ def executions(found: Sequence[Execution], now: datetime, width: int = 200) -> R
     """A listing, one execution a row. Ids stand in full: people copy them."""
     if not found:
         return Text("no executions", style="dim")
-    table = _table("EXECUTION", "STATE", "TASK TYPE", "AGENT", "CREATED", "TOOK")
-    table.columns[0].no_wrap = True
+    table = _table("EXECUTION", "STATE", "TASK TYPE", "AGENT", "CREATED", whole=("EXECUTION", "STATE", "CREATED"))
+    if width >= NARROW:
+        table.add_column("TOOK", no_wrap=True)
     if width >= WIDE:
         for name in ("PRIORITY", "PROGRESS", "TAGS"):
             table.add_column(name)
@@ -44,8 +51,9 @@ def executions(found: Sequence[Execution], now: datetime, width: int = 200) -> R
             cells.clean(execution.task_type, 40),
             cells.clean(execution.agent_id, 30) if execution.agent_id else cells.NOTHING,
             cells.relative(execution.created_at, now),
-            cells.duration(running_ms(execution, now)),
         ]
+        if width >= NARROW:
+            row.append(cells.duration(running_ms(execution, now)))
         if width >= WIDE:
             row += [cells.priority(execution.priority), progress(execution), ", ".join(execution.tags)]
         table.add_row(*row)
@@ -55,24 +63,27 @@ def executions(found: Sequence[Execution], now: datetime, width: int = 200) -> R
 def agents(found: Sequence[AgentRecord], now: datetime) -> RenderableType:
     if not found:
         return Text("no agents have registered; start one with `mindswarm-exec agent MODULE:ATTR`", style="dim")
-    table = _table("AGENT", "STATE", "LOAD", "TASK TYPES", "CAPABILITIES", "LABELS", "SINCE", "HOLDS")
-    has_unresponsive = any(agent.unresponsive for agent in found)
-    if has_unresponsive:
-        table.add_column("UNRESPONSIVE", justify="right")
-    for agent in found:
-        stuck = Text(str(len(agent.unresponsive)), style="bold red" if agent.unresponsive else "dim")
-        table.add_row(
-            Text(cells.clean(agent.agent_id), style="bold"),
-            cells.agent_state(agent.state),
-            load(agent.load, agent.max_concurrent),
-            cells.clean(", ".join(sorted(agent.task_types)), 60),
-            cells.clean(", ".join(sorted(agent.capabilities)), 40),
-            cells.clean(" ".join(f"{name}={value}" for name, value in sorted(agent.labels.items())), 40),
-            cells.relative(agent.registered_at, now),
-            " ".join(map(cells.short_id, agent.held)),
-            *([stuck] if has_unresponsive else []),
-        )
+    rows = [_agent(agent, now) for agent in found]
+    columns = [name for name in rows[0] if any(len(row[name]) for row in rows)]
+    table = _table(*columns, whole=("STATE",))
+    for row in rows:
+        table.add_row(*(row[name] for name in columns))
     return table
+
+
+def _agent(agent: AgentRecord, now: datetime) -> dict[str, str | Text]:
+    """What is told of an agent, by column; a column that is empty for all is left out."""
+    return {
+        "AGENT": Text(cells.clean(agent.agent_id), style="bold"),
+        "STATE": cells.agent_state(agent.state),
+        "LOAD": load(agent.load, agent.max_concurrent),
+        "TASK TYPES": cells.clean(", ".join(sorted(agent.task_types)), 60),
+        "CAPABILITIES": cells.clean(", ".join(sorted(agent.capabilities)), 40),
+        "LABELS": cells.clean(" ".join(f"{name}={value}" for name, value in sorted(agent.labels.items())), 40),
+        "SINCE": cells.relative(agent.registered_at, now),
+        "HOLDS": " ".join(map(cells.short_id, agent.held)),
+        "UNRESPONSIVE": Text(str(len(agent.unresponsive) or ""), style="bold red"),
+    }
 
 
 def queue(found: QueueStatus) -> RenderableType:
@@ -109,9 +120,10 @@ def metrics(found: ExecutionMetrics) -> RenderableType:
     grid.add_row("state", cells.status(found.status))
     attempts = f"{found.attempts}, {found.failed_attempts} failed, {found.lost_attempts} lost"
     grid.add_row("attempts", attempts)
-    grid.add_row("waiting", cells.duration(found.waiting_ms))
-    for cause, ms in found.waited_ms.items():
-        grid.add_row(f"  {cause.replace('_', ' ')}", cells.duration(ms))
+    grid.add_row("waited", cells.duration(found.waiting_ms))
+    for cause, ms in sorted(found.waited_ms.items(), key=lambda entry: entry[0] in PAUSES):
+        indent = "" if cause in PAUSES else "  "  # a pause is no part of the waiting
+        grid.add_row(indent + cause.replace("_", " "), cells.duration(ms))
     grid.add_row("running", cells.duration(found.running_ms))
     grid.add_row("in all", cells.duration(found.total_ms))
     grid.add_row("CPU time", cells.duration(found.cpu_ms))
@@ -123,29 +135,42 @@ def metrics(found: ExecutionMetrics) -> RenderableType:
     return grid
 
 
-def window(found: MetricWindow) -> RenderableType:
+def window(found: MetricWindow, width: int = 200) -> RenderableType:
     """Ended executions of a window, one group a row."""
     if not found.groups:
         return Text(f"no execution ended within the last {found.window}", style="dim")
-    table = _table(found.group_by.upper())
-    by_agent = found.group_by == "agent"
-    names = ["ENDED", "PER MIN", "COMPLETED", "FAILED", "CANCELLED", "TIMED OUT", "SUCCESS"]
-    names += ["WAITING P50", "P90", "P99", "RUNNING P50", "P90", "P99", *(["BUSY"] if by_agent else [])]
-    for name in names:
-        table.add_column(name, justify="right")
-    for group in found.groups:
-        counts = (group.completed, group.failed, group.cancelled, group.timed_out)
-        spans = [getattr(of, name) for of in (group.waiting_ms, group.running_ms) for name in ("p50", "p90", "p99")]
-        row = [cells.clean(group.key, 50), str(group.count), f"{group.throughput_per_minute:.3g}", *map(str, counts)]
-        row += [_part(group.success_rate), *([_part(group.utilisation)] if by_agent else [])]
-        table.add_row(*row[:8], *map(cells.duration, spans), *row[8:])
+    rows = [_group(group, found.group_by, width >= WIDE_METRICS) for group in found.groups]
+    table = _table(found.group_by.replace("_", " ").upper())
+    for name in rows[0]:
+        table.add_column(name, justify="left" if name == "OUTCOMES" else "right")
+    for group, row in zip(found.groups, rows, strict=True):
+        table.add_row(cells.clean(group.key, 50), *row.values())
     if found.behind or found.lost:
         table.caption = f"{found.behind} events are still to be counted; {found.lost} were lost"
     return table
 
 
+def _group(group: MetricGroup, by: str, is_wide: bool) -> dict[str, str | Text]:
+    """What is told of a group, by column."""
+    row: dict[str, str | Text] = {
+        "ENDED": str(group.count),
+        "PER\nMIN": f"{group.throughput_per_minute:.3g}",
+        "SUCCESS": _part(group.success_rate),
+    }
+    for word, spans in (("WAITED", group.waiting_ms), ("RAN", group.running_ms)):
+        for name in ("p50", "p90", "p99") if is_wide else ("p50", "p99"):
+            row[f"{word}\n{name.upper()}"] = cells.duration(getattr(spans, name))
+    if by == "agent":
+        row["BUSY"] = _part(group.utilisation)
+    if is_wide and by != "status":
+        counts = {status.value: getattr(group, status) for status in Status if status.is_terminal}
+        row["OUTCOMES"] = _counted(counts, cells.status)
+    return row
+
+
 def _part(part: float | None) -> str:
-    return "–" if part is None else f"{part:.0%}"
+    """A share to a tenth of a per cent, cut and not rounded: what is not all is not shown as 100 %."""
+    return "–" if part is None else f"{int(part * 1000) / 10:g}%"
 
 
 def load(taken: int, slots: int) -> Text:
@@ -191,10 +216,10 @@ def progress(found: Execution) -> Text:
 
 def _classes(found: QueueStatus) -> Table:
     table = _table("TASK TYPE", "NEEDS")
-    for name in ("WAITING", "OLDEST", "IN/MIN", "OUT/MIN", "NEXT IN", "SUITABLE AGENTS", "FREE"):
-        table.add_column(name, justify="right")
+    for name in ("WAITING", "OLDEST", "IN/MIN", "OUT/MIN", "NEXT IN", "AGENTS", "FREE"):
+        table.add_column(name, justify="right", no_wrap=True)
     for depth in found.by_class:
-        needs = cells.clean(", ".join(depth.required_capabilities)) or "–"
+        needs = cells.clean(", ".join(depth.needs)) or "–"
         free = Text(str(depth.free_agents), style="red" if depth.waiting and not depth.suitable_agents else "")
         next_in = None if depth.predicted_start_seconds is None else depth.predicted_start_seconds * 1000
         pace = [f"{rate:.3g}" for rate in (depth.arrivals_per_minute, depth.services_per_minute)]
@@ -208,10 +233,11 @@ def _counted(counts: dict[str, int], styled: Any) -> Text:
     return Text("   ").join(shown) if shown else Text("–", style="dim")
 
 
-def _table(*names: str) -> Table:
-    table = Table(box=BOX, show_edge=False, pad_edge=False, header_style="bold dim")
+def _table(*names: str, whole: Sequence[str] = ()) -> Table:
+    """An empty table. Where it does not fit, words are broken in all columns but the `whole` ones."""
+    table = Table(box=BOX, show_edge=False, pad_edge=False, collapse_padding=True, header_style="bold dim")
     for name in names:
-        table.add_column(name)
+        table.add_column(name, overflow="fold", no_wrap=name in whole)
     return table
 
 

@@ -129,6 +129,14 @@ class Constraint(WireModel):
             raise ValueError(f"op '{self.op}' on label '{self.label}' takes {wanted} as value")
         return self
 
+    @property
+    def told(self) -> str:
+        """As people write it: `gpu_mb >= 16000`."""
+        if self.op == "exists":
+            return f"{self.label} {'exists' if self.value is not False else 'does not exist'}"
+        value = self.value if isinstance(self.value, str) else json.dumps(self.value)
+        return f"{self.label} {self.op} {value}"
+
 
 class AgentSelectionCriteria(WireModel):
     """Which agents may serve an execution, and which one it would rather have."""
@@ -215,6 +223,17 @@ class DemandClass(WireModel):
             agent_id=criteria.agent_id if pinned else None,
             min_success_rate=criteria.min_success_rate,
         )
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """What it asks for beyond its task type, in words."""
+        needs = [*self.required_capabilities, *(constraint.told for constraint in self.constraints)]
+        needs += [f"not {agent_id}" for agent_id in self.excluded_agents]
+        if self.agent_id is not None:
+            needs.append(f"only {self.agent_id}")
+        if self.min_success_rate is not None:
+            needs.append(f"success rate >= {self.min_success_rate:g}")
+        return tuple(needs)
 
     @cached_property
     def stored(self) -> str:

@@ -90,6 +90,8 @@ WAITING_KINDS: dict[str, str] = {
     "input_required": "on_purpose",
     "budget": "on_purpose",
 }
+#: Causes for which an execution is paused, not waiting.
+PAUSES = ("paused", "input_required", "budget")
 
 
 class WaitingFor(WireModel):
@@ -326,6 +328,9 @@ class MetricWindow(WireModel):
 class DepthOfClass(WireModel):
     task_type: str
     required_capabilities: tuple[str, ...] = ()
+    needs: tuple[str, ...] = Field(
+        (), description="all that it asks for beyond the task type, in words: capabilities, constraints, agents, rate"
+    )
     waiting: int
     suitable_agents: int
     free_agents: int

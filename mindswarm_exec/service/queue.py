@@ -49,6 +49,7 @@ def depth_of(one: ClassFacts, now_ms: int) -> DepthOfClass:
     return DepthOfClass(
         task_type=demand.task_type,
         required_capabilities=demand.required_capabilities,
+        needs=demand.needs,
         waiting=one.waiting,
         suitable_agents=one.suitable,
         free_agents=one.available,

@@ -11,9 +11,9 @@ from typing import Any
 
 from mindswarm_exec.ledger.reads import Record
 from mindswarm_exec.lifecycle import CREATE, MOVES, PAUSE, POSTPONE, QUEUE, RELEASE, RESUME, RETRY, START, TERMINAL
+from mindswarm_exec.models.records import PAUSES
 
 ENDINGS = frozenset(move.event for move in MOVES if move.target in TERMINAL)
-PAUSES = ("paused", "input_required", "budget")
 #: Stands for a cause where there is none: between its end and a retry by hand.
 ENDED = "ended"
 

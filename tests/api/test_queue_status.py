@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from mindswarm_exec.ledger.queue_facts import ClassFacts
+from mindswarm_exec.models.options import AgentSelectionCriteria, Constraint
 from mindswarm_exec.models.records import DepthOfClass, QueueStatus
 from mindswarm_exec.service.queue import depth_of
 from tests.api.hand_agent import HandAgent
@@ -57,6 +58,16 @@ def test_of_a_class_that_nobody_serves_no_start_is_predicted(door: Any) -> None:
     found = only_class(door.get_queue_status())
     assert (found.suitable_agents, found.services_per_minute, found.predicted_start_seconds) == (0, 0, None)
     assert found.arrivals_per_minute > 0
+
+
+def test_a_class_says_all_that_it_asks_for(door: Any) -> None:
+    wide = Constraint(label="gpu_mb", op=">=", value=16000)
+    criteria = AgentSelectionCriteria(
+        required_capabilities=frozenset({"gpu"}), constraints=(wide,), excluded_agents=frozenset({"slow"})
+    )
+    door.start("code.survey", agent=criteria)
+    found = only_class(door.get_queue_status())
+    assert found.needs == ("gpu", "gpu_mb >= 16000", "not slow")
 
 
 def test_rates_are_over_the_last_five_minutes_and_predict_the_next_start() -> None:
