@@ -45,13 +45,13 @@ class LoopbackOnly:
 
 
 def _refusal(connection: HTTPConnection) -> Forbidden | None:
-    host = urlsplit(f"//{connection.headers.get('host', '')}").hostname or ""
+    host = _host_of(f"//{connection.headers.get('host', '')}")
     origin = connection.headers.get("origin")
     if connection.client is not None and not is_loopback(connection.client.host):
         found = "the caller's address is not on this machine"
     elif not is_loopback(host):
         found = "the Host header is not a name of this machine"
-    elif origin is not None and not is_loopback(urlsplit(origin).hostname or ""):
+    elif origin is not None and not is_loopback(_host_of(origin)):
         found = "the Origin header names a page from elsewhere"
     else:
         return None
@@ -59,3 +59,11 @@ def _refusal(connection: HTTPConnection) -> Forbidden | None:
         f"without API keys this API serves its own machine only, and {found}. "
         "Use http://127.0.0.1, or switch keys on with MINDSWARM_API_KEYS=true."
     )
+
+
+def _host_of(url: str) -> str:
+    """The host that a URL names; nothing where it is no URL."""
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:  # such as a bracket that does not close
+        return ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -11,7 +12,7 @@ from urllib.parse import urlsplit, urlunsplit
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import from_json, to_json
 
-from mindswarm_exec.errors import ApiUnavailable, MindSwarmError, from_wire
+from mindswarm_exec.errors import ApiUnavailable, InvalidRequest, MindSwarmError, from_wire
 from mindswarm_exec.identifiers import new_id
 from mindswarm_exec.models.addresses import is_loopback
 from mindswarm_exec.settings import Settings
@@ -21,6 +22,9 @@ T = TypeVar("T")
 START = "mindswarm.execution.start"
 
 _ids = itertools.count(1)
+_HTTP = re.compile(r"https?://\S+")
+#: What may stand in a header. Keys of the engine's own are of fewer characters.
+_KEY = re.compile(r"[!-~]+")
 
 
 @dataclass(frozen=True)
@@ -155,6 +159,27 @@ def handshake_error(status: int, body: bytes) -> MindSwarmError:
 
 
 def address_of(url: str | None, api_key: str | None) -> Address:
-    """The address given, completed from the environment."""
+    """The address given, completed from the environment.
+
+    Raises:
+        InvalidRequest: the URL is none of an API, or the key is none.
+    """
     settings = Settings.from_environment()
-    return Address(url or settings.api_url, api_key or settings.api_key)
+    address = Address(url or settings.api_url, api_key or settings.api_key)
+    if not _is_http(address.url):
+        raise InvalidRequest(
+            f"'{address.url}' is no URL of an API: MINDSWARM_API_URL takes one such as http://127.0.0.1:8420."
+        )
+    if address.api_key is not None and not _KEY.fullmatch(address.api_key):
+        raise InvalidRequest(
+            "the API key holds what no key has: a blank, or a character beyond ASCII. Check MINDSWARM_API_KEY."
+        )
+    return address
+
+
+def _is_http(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return _HTTP.fullmatch(url) is not None and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a bracket that does not close, a port that is none
+        return False

@@ -18,7 +18,7 @@ from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
 
-from mindswarm_exec.errors import LedgerFull, LedgerUnavailable
+from mindswarm_exec.errors import InvalidRequest, LedgerFull, LedgerUnavailable
 from mindswarm_exec.ledger.keys import Keys
 from mindswarm_exec.ledger.line import REPEATS, Line
 from mindswarm_exec.ledger.operations import Key, Operation, ScriptCall, Step
@@ -48,15 +48,28 @@ def _connection_options(settings: Settings) -> dict[str, Any]:
 
 
 def connect_sync(url: str, settings: Settings) -> redis.Redis:
-    """A client whose every call ends within `ledger_timeout_seconds`."""
+    """A client whose every call ends within `ledger_timeout_seconds`. Raises InvalidRequest for what is no URL."""
     retry = Retry(ExponentialBackoff(cap=0.2, base=0.02), REPEATS)
-    return redis.Redis.from_url(url, retry=retry, **_connection_options(settings))
+    with _checked_url():
+        return redis.Redis.from_url(url, retry=retry, **_connection_options(settings))
 
 
 def connect_async(url: str, settings: Settings) -> redis.asyncio.Redis:
     """The asyncio twin of `connect_sync`."""
     retry = AsyncRetry(ExponentialBackoff(cap=0.2, base=0.02), REPEATS)
-    return redis.asyncio.Redis.from_url(url, retry=retry, **_connection_options(settings))
+    with _checked_url():
+        return redis.asyncio.Redis.from_url(url, retry=retry, **_connection_options(settings))
+
+
+@contextmanager
+def _checked_url() -> Iterator[None]:
+    try:
+        yield
+    except ValueError as error:
+        raise InvalidRequest(
+            f"the ledger cannot be reached at this URL: {error}. MINDSWARM_REDIS_URL takes one such as "
+            "redis://127.0.0.1:6379/0."
+        ) from None
 
 
 class _Face:

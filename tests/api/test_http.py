@@ -178,6 +178,8 @@ def test_params_go_by_position_too(http: httpx.Client) -> None:
         {"Host": "127.0.0.1.evil.example:80"},
         {"Origin": "https://evil.example"},
         {"Origin": "null"},
+        {"Host": "[::1"},
+        {"Origin": "http://[::1"},
     ],
 )
 def test_without_keys_a_page_from_elsewhere_is_refused(http: httpx.Client, headers: dict[str, str]) -> None:

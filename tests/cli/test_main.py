@@ -52,6 +52,8 @@ def test_help_reads_no_engine() -> None:
         ("start", "code.survey", "--timeout", "soon"),
         ("start", "code.survey", "--where", ">="),
         ("start", "code.survey", "--options", "[]"),
+        ("start", "code.survey", "--options", '{"retry_policy": 3}', "--max-attempts", "2"),
+        ("start", "code.survey", "--options", '{"agent": "coder"}', "--prefer", "coder"),
         ("list", "--status", "lost"),
         ("list", "--since", "yesterday"),
         ("list", "--limit", "0"),
@@ -112,12 +114,34 @@ def test_a_malformed_setting_is_named(capsys: pytest.CaptureFixture[str], monkey
     assert "MINDSWARM_LEASE_SECONDS" in err
 
 
-def test_a_url_that_is_none_is_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
-    for url in ("nonsense", "ftp://x", "http://", "http://[", "http://localhost:port", "http://a b/"):
-        code, out, err = said(capsys, "queue", "--api-url", url)
-        assert code in (2, 5), url
-        assert out == ""
-        assert "Traceback" not in err
+@pytest.mark.parametrize(
+    "url", ["nonsense", "ftp://x", "http://", "http://[", "http://localhost:port", "http://x:99999", "http://a b/"]
+)
+def test_a_url_that_is_none_is_a_sentence(capsys: pytest.CaptureFixture[str], url: str) -> None:
+    code, out, err = said(capsys, "queue", "--api-url", url)
+    assert (code, out) == (2, "")
+    assert "MINDSWARM_API_URL takes one such as" in err
+
+
+@pytest.mark.parametrize("key", ["ключ", "two words", "msk_x\n"])
+def test_a_key_that_is_none_is_a_sentence_that_does_not_quote_it(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    monkeypatch.setenv("MINDSWARM_API_KEY", key)
+    code, _, err = said(capsys, "queue")
+    assert code == 2
+    assert "Check MINDSWARM_API_KEY" in err
+    assert key not in err
+
+
+@pytest.mark.parametrize("url", ["nonsense", "http://x", "redis://[::1", "redis://localhost:99999"])
+def test_a_ledger_that_is_none_is_a_sentence(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    monkeypatch.setenv("MINDSWARM_REDIS_URL", url)
+    code, _, err = said(capsys, "probe")
+    assert code == 2
+    assert "MINDSWARM_REDIS_URL takes one such as" in err
 
 
 def test_a_reader_that_leaves_early_causes_no_complaint() -> None:
