@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from mindswarm_exec.errors import InvalidRequest
@@ -15,10 +16,12 @@ OFF = "off"
 
 
 def archive_url(settings: Settings) -> str | None:
-    """Where the archive is; None if there is none. An embedded server has one beside its data."""
+    """Where the archive is; None if there is none. Beside an embedded server is one wherever SQLAlchemy is."""
     if settings.archive_url is not None:
         return None if settings.archive_url == OFF else settings.archive_url
-    return f"sqlite:///{settings.data_dir.absolute() / 'archive.db'}" if settings.redis_url is None else None
+    if settings.redis_url is not None or find_spec("sqlalchemy") is None:
+        return None
+    return f"sqlite:///{settings.data_dir.absolute() / 'archive.db'}"
 
 
 def open_archive(settings: Settings) -> Archive | None:
@@ -34,8 +37,6 @@ def open_archive(settings: Settings) -> Archive | None:
     try:
         from mindswarm_exec.archive.store import Archive
     except ModuleNotFoundError as error:
-        if settings.archive_url is None:
-            return None  # only a default
         raise InvalidRequest(
             f"MINDSWARM_ARCHIVE_URL needs {error.name}: pip install 'mindswarm-exec[archive]'."
         ) from None

@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from mindswarm_exec.archive.opening import OFF, archive_url
 from mindswarm_exec.cli.children import Child, stop_all
 from mindswarm_exec.client import ExecutionClient
 from mindswarm_exec.embedded import EmbeddedServer, ledger_url
@@ -191,6 +192,8 @@ class Stack:
         given = self.settings.model_dump(mode="json", exclude_unset=True)
         given |= {"redis_url": ledger, "data_dir": str(self.settings.data_dir.resolve()), "api_url": self.url}
         given |= {"api_host": self.settings.api_host, "api_port": self.settings.api_port}
+        # decided here: a child is told where the ledger is, and cannot see that it is an embedded one
+        given |= {"archive_url": archive_url(self.settings) or OFF}
         ours = {PREFIX + name.upper(): _as_variable(value) for name, value in given.items() if value is not None}
         theirs = {name: value for name, value in os.environ.items() if name not in _VARIABLES}
         return {**theirs, **ours}

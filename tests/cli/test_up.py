@@ -91,6 +91,11 @@ def test_what_runs_survives_a_restart_of_everything(up: Up, tmp_path: Path) -> N
         again.stop()
 
 
+def test_with_a_ledger_of_its_own_it_has_an_archive_beside_it(up: Up, tmp_path: Path) -> None:
+    assert command("history", "--api-url", up.news("ready")["api_url"]).code == 0
+    assert (tmp_path / "archive.db").is_file(), "made at the first question"
+
+
 def test_an_agent_that_does_not_exist_ends_it_with_a_sentence(tmp_path: Path) -> None:
     said = command("up", "--port", str(free_port()), "--data-dir", str(tmp_path), "--agent", "absent_module:agent")
     assert said.code == 2

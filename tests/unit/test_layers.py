@@ -80,7 +80,7 @@ ARROWS: dict[str, set[str]] = {
     "scheduler": {"pure", "ledger", "archive", "service", "celery_app", "embedded"},
     "testing": {"pure", "ledger", "service", "sdk", "direct", "embedded", "workers"},
     "api process": {"pure", "tracing", "ledger", "service", "api", "celery_app", "embedded"},
-    "stack": {"pure", "cli", "client", "embedded"},
+    "stack": {"pure", "archive", "cli", "client", "embedded"},
     "commands": {"pure", "cli", "demo", "api process", "flower", "probe", "workers", "scheduler"},
 }
 
