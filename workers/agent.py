@@ -67,23 +67,24 @@ class FlowerEvents:
         self._dispatcher: Any = None
 
     def began(self, attempt: Attempt) -> None:
-        common = {"uuid": attempt.id, "name": attempt.task_type, "args": "", "kwargs": "", "retries": 0}
-        self._waiting.append(("task-received", common))
-        self._waiting.append(("task-started", {"uuid": attempt.id}))
+        self._tell("task-received", attempt, args="", kwargs="", retries=0)
+        self._tell("task-started", attempt)
 
     def ended(self, attempt: Attempt, outcome: Outcome | None, seconds: float) -> None:
         if outcome is not None and outcome.result is not None:
-            self._waiting.append(("task-succeeded", {"uuid": attempt.id, "result": "", "runtime": seconds}))
-            return
-        if outcome is not None and outcome.kind is OutcomeKind.CANCELLED:
-            fields = {"uuid": attempt.id, "terminated": True, "signum": None, "expired": False}
-            self._waiting.append(("task-revoked", fields))
-            return
-        kind = outcome.kind.value if outcome else "lost"
-        self._waiting.append(("task-failed", {"uuid": attempt.id, "exception": kind, "traceback": ""}))
+            self._tell("task-succeeded", attempt, result="", runtime=seconds)
+        elif outcome is not None and outcome.kind is OutcomeKind.CANCELLED:
+            self._tell("task-revoked", attempt, terminated=True, signum=None, expired=False)
+        else:
+            kind = outcome.kind.value if outcome else "lost"
+            self._tell("task-failed", attempt, exception=kind, traceback="")
 
     def attach(self, worker: WorkController) -> None:
         worker.timer.call_repeatedly(self.PERIOD_SECONDS, self._flush, (worker,))
+
+    def _tell(self, event: str, attempt: Attempt, **fields: Any) -> None:
+        # the name in each: a Flower that starts in the middle of an attempt does not see it received
+        self._waiting.append((event, {"uuid": attempt.id, "name": attempt.task_type, **fields}))
 
     def _flush(self, worker: WorkController) -> None:
         dispatcher = getattr(worker.consumer, "event_dispatcher", None)

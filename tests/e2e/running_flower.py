@@ -16,9 +16,9 @@ PASSWORD = ("operator", "open sesame")
 class Flower:
     """`mindswarm-exec flower` on the broker of a swarm, with a password."""
 
-    def __init__(self, swarm: Swarm) -> None:
+    def __init__(self, swarm: Swarm, name: str = "flower") -> None:
         port = free_port()
-        self.process = swarm.command("flower", "flower", "--port", str(port), FLOWER_BASIC_AUTH=":".join(PASSWORD))
+        self.process = swarm.command(name, "flower", "--port", str(port), FLOWER_BASIC_AUTH=":".join(PASSWORD))
         self.http = httpx.Client(base_url=f"http://127.0.0.1:{port}", auth=PASSWORD, timeout=20)
         eventually(self._answers, START_MS)
 

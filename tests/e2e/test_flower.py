@@ -55,6 +55,16 @@ def test_attempts_are_tasks_under_their_task_types_with_states_and_runtimes(swar
     assert flower.await_task(f"{failing}.2", "SUCCESS")["name"] == "fail"
 
 
+def test_an_attempt_that_began_before_flower_has_its_name_when_it_ends(swarm: Swarm) -> None:
+    execution_id = swarm.start("wait.async", {"file": "end"}, on="other")
+    swarm.await_status(execution_id, RUNNING)
+    late = Flower(swarm, "late-flower")
+    late.await_worker("other")
+    swarm.touch("end")
+    assert swarm.await_end(execution_id).status is COMPLETED
+    assert late.await_task(f"{execution_id}.1", "SUCCESS")["name"] == "wait.async"
+
+
 @pytest.mark.parametrize("task_type", ["wait.async", "wait.thread"])
 def test_a_revoke_cancels_the_execution_and_its_handler_may_clean_up(
     swarm: Swarm, flower: Flower, task_type: str
