@@ -3,7 +3,7 @@
 Only the script that counts has to count each end once. A sum here is worked out from minutes that are over, to which
 nothing is added any more, and says how far it reaches: whoever finds one that falls short adds what is missing, and
 keeps it. So it may be worked out twice, by two at once, or not at all by one that dies: what is kept is right as far
-as it says. An answer is put together from the sum of the window up to its latest full edge, and what has come since.
+as it says. An answer is put together from the sum of the window up to the open minute, and what was counted in that.
 """
 
 from __future__ import annotations
@@ -34,22 +34,19 @@ Period = tuple[str, int]
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A span up to now, which begins at a full `edge`."""
+    """A span up to now, which begins where a period of the kind `edge` does."""
 
     length_ms: int
     edge: str
 
-    @property
-    def edge_ms(self) -> int:
-        return PERIODS_MS[self.edge]
-
     def since_ms(self, now_ms: int) -> int:
-        return (now_ms - self.length_ms) // self.edge_ms * self.edge_ms
+        edge_ms = PERIODS_MS[self.edge]
+        return (now_ms - self.length_ms) // edge_ms * edge_ms
 
     @property
     def reach_ms(self) -> int:
         """How far a kept sum is moved on; one that is older is worked out anew: what leaves it may be forgotten."""
-        return max(self.edge_ms, HOUR_MS)
+        return max(PERIODS_MS[self.edge], HOUR_MS)
 
 
 WINDOWS = {
@@ -87,43 +84,25 @@ class Folder:
     def window(self, name: str) -> Plan[Sum | None]:
         """What ended within a window, up to what is counted; None if sums reach further than the roll-up by now."""
         window, kept_as, open_ms = WINDOWS[name], f"{name}:{self._group}", self._rolled.minute_ms
-        since_ms, until_ms = window.since_ms(self._rolled.now_ms), open_ms // window.edge_ms * window.edge_ms
-        tail = self._tail(window.edge) if open_ms >= since_ms else []
-        yield from self._meet([kept_as, *map(self._name, tail)])
-        if self._reaches_beyond(kept_as, until_ms) or any(map(self._has_moved_on, tail)):
+        since_ms = window.since_ms(self._rolled.now_ms)
+        yield from self._meet([kept_as, self._name(("minute", open_ms))])
+        kept = self._known[kept_as]
+        if kept is not None and kept.since < kept.upto and kept.upto > open_ms:
             return None
-        found = yield from self._moved(kept_as, window, since_ms, max(since_ms, until_ms))
-        for part in (yield from self._of(tail)):
-            found.add(part)
+        found = yield from self._moved(kept_as, window, since_ms, max(since_ms, open_ms))
+        if open_ms >= since_ms:
+            found.add((yield from self.open_minute()))
         return found
 
     # --- steps -------------------------------------------------------------------------------------------
-
-    def _tail(self, edge: str) -> list[Period]:
-        """The periods that are not over, from the edge on: what ended since the latest full one."""
-        open_ms = self._rolled.minute_ms
-        shorter = [(name, ms) for name, ms in PERIODS_MS.items() if ms <= PERIODS_MS[edge]]
-        return [(name, open_ms // ms * ms) for name, ms in reversed(shorter)]
-
-    def _has_moved_on(self, period: Period) -> bool:
-        """Whether the kept sum of a period that is not over has parts that are not over at the roll-up."""
-        part = PARTS.get(period[0])
-        open_ms = self._rolled.minute_ms
-        return part is not None and self._reaches_beyond(
-            self._name(period), open_ms // PERIODS_MS[part] * PERIODS_MS[part]
-        )
-
-    def _reaches_beyond(self, name: str, limit_ms: int) -> bool:
-        kept = self._known[name]
-        return kept is not None and kept.since < kept.upto and kept.upto > limit_ms
 
     def _moved(self, name: str, window: Window, since_ms: int, until_ms: int) -> Plan[Sum]:
         """The kept sum of a window, moved to where the window is now; without one that is near, a new sum."""
         (kept,) = yield from self._kept([name])
         if kept is None or not _is_near(kept, window, since_ms, until_ms):
             kept = Sum(since_ms, since_ms)
-        leaving = covering(kept.since, since_ms, window.edge)
-        coming = covering(kept.upto, until_ms, window.edge)
+        leaving = covering(kept.since, since_ms)
+        coming = covering(kept.upto, until_ms)
         if not leaving and not coming:
             return kept
         parts = yield from self._of([*coming, *leaving])
@@ -228,14 +207,14 @@ def hours_over(rolled: Rolled) -> list[int]:
     return [hour for hour in rolled.unfolded if hour + HOUR_MS <= rolled.minute_ms]
 
 
-def covering(since_ms: int, until_ms: int, finest: str) -> list[Period]:
-    """The fewest periods, none shorter than `finest`, that make up a span between two of its edges. Pure."""
+def covering(since_ms: int, until_ms: int) -> list[Period]:
+    """The fewest periods that make up a span of full minutes. Pure."""
     periods: list[Period] = []
     while since_ms < until_ms:
         fitting = [
             (name, length_ms)
             for name, length_ms in PERIODS_MS.items()
-            if PERIODS_MS[finest] <= length_ms <= until_ms - since_ms and since_ms % length_ms == 0
+            if length_ms <= until_ms - since_ms and since_ms % length_ms == 0
         ]
         name, length_ms = fitting[-1]
         periods.append((name, since_ms))

@@ -7,16 +7,22 @@ it is off by at most one part in 32, or 3.2 %.
 
 from __future__ import annotations
 
-import math
 import operator
+import struct
+from binascii import a2b_base64, b2a_base64
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
+from functools import cache
 from itertools import accumulate, chain
 
 #: Buckets for each doubling.
 STEPS = 16
 #: The largest relative error of a percentile.
 ERROR_BOUND = 1 / (2 * STEPS)
+#: Widths in bytes that counts are kept in, and the names that `struct` has for them.
+WIDTHS = {1: "B", 2: "H", 4: "I", 8: "Q"}
+#: What a histogram is kept as, in JSON: text where its buckets lie close together, or numbers.
+Kept = str | list[int]
 
 
 def bucket_of(ms: int) -> int:
@@ -27,6 +33,7 @@ def bucket_of(ms: int) -> int:
     return shift * STEPS + (ms >> shift)
 
 
+@cache
 def middle_of(bucket: int) -> float:
     """The duration that stands for a bucket."""
     if bucket < 2 * STEPS:
@@ -53,7 +60,8 @@ class Histogram:
 
     @property
     def total(self) -> int:
-        return sum(self._counts) + sum(self._thin[1::2])
+        self._spread()
+        return sum(self._counts)
 
     @property
     def by_bucket(self) -> dict[int, int]:
@@ -81,27 +89,32 @@ class Histogram:
         ranks = list(accumulate(self._counts))
         if not ranks or not ranks[-1]:
             return [None] * len(fractions)
-        total = ranks[-1]
-        return [middle_of(self._first + bisect_left(ranks, math.ceil(fraction * total))) for fraction in fractions]
+        first, total = self._first, ranks[-1]
+        return [middle_of(first + bisect_left(ranks, fraction * total)) for fraction in fractions]
 
     # --- as it is kept -----------------------------------------------------------------------------------
 
     @property
-    def listed(self) -> list[int]:
-        """The first bucket and the counts; of a thin one -1, and buckets and their counts in turn."""
+    def kept(self) -> Kept:
+        """ "<letter of WIDTHS><first bucket>:<counts, little-endian, in Base64>"; thin: buckets and counts in turn."""
         pairs = self.by_bucket
-        if 2 * len(pairs) > len(self._counts):
-            return [self._first, *self._counts]
-        return [-1, *chain.from_iterable(pairs.items())]
+        if 4 * len(pairs) < len(self._counts) + STEPS:
+            return list(chain.from_iterable(pairs.items()))
+        letter = next(letter for width, letter in WIDTHS.items() if max(self._counts) < 256**width)
+        packed = struct.pack(f"<{len(self._counts)}{letter}", *self._counts)
+        return f"{letter}{self._first}:{b2a_base64(packed, newline=False).decode()}"
 
     @classmethod
-    def of_listed(cls, listed: list[int]) -> Histogram:
+    def of_kept(cls, kept: Kept) -> Histogram:
         """The histogram that was kept so."""
         found = cls()
-        if listed[0] == -1:
-            found._thin = listed[1:]
-        else:
-            found._first, found._counts = listed[0], listed[1:]
+        if isinstance(kept, list):
+            found._thin = kept
+            return found
+        first, _, packed = kept[1:].partition(":")
+        counts = a2b_base64(packed)
+        found._first = int(first)
+        found._counts = list(counts) if kept[0] == "B" else _unpacked(kept[0], counts)
         return found
 
     # --- steps -------------------------------------------------------------------------------------------
@@ -109,15 +122,16 @@ class Histogram:
     def _combine(self, combine: Callable[[int, int], int], other: Histogram) -> None:
         """Combine the counts of the same buckets."""
         self._spread()
-        self._combine_thin(combine, other._thin)
+        if other._thin:
+            self._combine_thin(combine, other._thin)
+        if not other._counts:
+            return
         self._reach(other._first, other._first + len(other._counts))
         start = other._first - self._first
         end = start + len(other._counts)
         self._counts[start:end] = map(combine, self._counts[start:end], other._counts)
 
     def _combine_thin(self, combine: Callable[[int, int], int], thin: list[int]) -> None:
-        if not thin:
-            return
         self._reach(thin[0], thin[-2] + 1)
         counts, first = self._counts, self._first
         for bucket, number in zip(thin[::2], thin[1::2], strict=True):
@@ -125,16 +139,19 @@ class Histogram:
 
     def _spread(self) -> None:
         """Have all counts in the list."""
-        thin, self._thin = self._thin, []
-        self._combine_thin(operator.add, thin)
+        if self._thin:
+            thin, self._thin = self._thin, []
+            self._combine_thin(operator.add, thin)
 
     def _reach(self, first: int, end: int) -> None:
         """Have a count, if only of nought, for each bucket from `first` up to `end`."""
-        if first == end:
-            return
         if not self._counts:
             self._first = first
         if first < self._first:
             self._counts[:0] = [0] * (self._first - first)
             self._first = first
         self._counts += [0] * (end - self._first - len(self._counts))
+
+
+def _unpacked(letter: str, packed: bytes) -> list[int]:
+    return list(struct.unpack(f"<{len(packed) // struct.calcsize(letter)}{letter}", packed))

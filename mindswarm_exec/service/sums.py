@@ -19,7 +19,7 @@ from mindswarm_exec.models.records import MetricGroup
 from mindswarm_exec.service.histogram import Histogram
 
 #: What is told of durations: the fields of `Percentiles`.
-FRACTIONS = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
+FRACTIONS = (0.5, 0.9, 0.99)
 _GROUPS = TypeAdapter(tuple[MetricGroup, ...])
 
 
@@ -99,7 +99,7 @@ class Sum:
     @property
     def text(self) -> str:
         names = {
-            name: {**tally.amounts, "waited": tally.waited.listed, "ran": tally.ran.listed}
+            name: {**tally.amounts, "waited": tally.waited.kept, "ran": tally.ran.kept}
             for name, tally in self.tallies.items()
         }
         return json.dumps({"lost": self.lost, "names": names}, separators=(",", ":"))
@@ -112,7 +112,7 @@ class Sum:
 
 
 def _tally(measures: dict[str, Any]) -> Tally:
-    waited, ran = (Histogram.of_listed(measures.pop(name)) for name in ("waited", "ran"))
+    waited, ran = (Histogram.of_kept(measures.pop(name)) for name in ("waited", "ran"))
     return Tally(measures, waited, ran)
 
 
@@ -151,4 +151,5 @@ def _mean(total_ms: int, counted: Histogram) -> float | None:
 
 
 def _percentiles(counted: Histogram) -> dict[str, float | None]:
-    return dict(zip(FRACTIONS, counted.percentiles(tuple(FRACTIONS.values())), strict=True))
+    p50, p90, p99 = counted.percentiles(FRACTIONS)
+    return {"p50": p50, "p90": p90, "p99": p99}

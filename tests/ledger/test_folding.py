@@ -181,10 +181,10 @@ def test_a_clock_that_is_put_back_changes_nothing_that_was_told(ends: Ends, worl
 @pytest.mark.parametrize("name", WINDOWS)
 def test_the_periods_of_a_window_follow_on_each_other(name: str) -> None:
     window, now_ms = WINDOWS[name], 1_769_861_234_567
-    since_ms, until_ms = window.since_ms(now_ms), now_ms // window.edge_ms * window.edge_ms
-    assert since_ms <= now_ms - window.length_ms < since_ms + window.edge_ms
+    since_ms, until_ms = window.since_ms(now_ms), now_ms // MINUTE_MS * MINUTE_MS
+    assert since_ms <= now_ms - window.length_ms < since_ms + PERIODS_MS[window.edge]
     at = since_ms
-    for period, start in covering(since_ms, until_ms, window.edge):
+    for period, start in covering(since_ms, until_ms):
         assert start == at
         assert start % PERIODS_MS[period] == 0
         at += PERIODS_MS[period]

@@ -52,9 +52,9 @@ def test_it_may_be_kept_in_between_and_reach_less_far_than_what_is_taken_away(
     wide = histogram_of(others + gone)
     wide.subtract(histogram_of(gone))
     both = histogram_of(some)
-    both.add(Histogram.of_listed(wide.listed))
-    both = Histogram.of_listed(both.listed)
-    both.subtract(Histogram.of_listed(wide.listed))
+    both.add(Histogram.of_kept(wide.kept))
+    both = Histogram.of_kept(both.kept)
+    both.subtract(Histogram.of_kept(wide.kept))
     assert both.by_bucket == histogram_of(some).by_bucket
 
 
@@ -75,4 +75,4 @@ def histogram_of(spans: Iterable[int]) -> Histogram:
 @given(st.lists(durations))
 def test_what_is_kept_is_what_was_counted(spans: list[int]) -> None:
     found = histogram_of(spans)
-    assert Histogram.of_listed(found.listed).by_bucket == found.by_bucket
+    assert Histogram.of_kept(found.kept).by_bucket == found.by_bucket
