@@ -29,7 +29,7 @@ class OneExecution(WireModel):
 
 
 class Pause(OneExecution):
-    reason: Reason = ""
+    reason: Reason = Field("", description="kept with the request, for those who ask later")
 
 
 class Resume(Pause):
@@ -61,18 +61,23 @@ class Criteria(WireModel):
     status: Status | Annotated[tuple[Status, ...], Field(min_length=1, max_length=len(Status))] | None = Field(
         None, description="one, or a list of them"
     )
-    agent_id: AnyAgent | None = None
+    agent_id: AnyAgent | None = Field(None, description="the agent of its latest attempt")
     task_type: Name | None = None
-    task_id: Name | None = None
+    task_id: Name | None = Field(None, description="the task that it belongs to")
     project_id: Name | None = None
-    since: AwareDatetime | None = None
-    until: AwareDatetime | None = None
-    tag: Name | None = None
-    parent_id: ExecutionId | None = None
+    since: AwareDatetime | None = Field(None, description="it has been in its state since then, or came to it later")
+    until: AwareDatetime | None = Field(None, description="it came to its state before then")
+    tag: Name | None = Field(None, description="one of its tags")
+    parent_id: ExecutionId | None = Field(None, description="the execution that started it")
+
+    @property
+    def criteria(self) -> dict[str, Any]:
+        """The filters that are given."""
+        return {name: value for name in Criteria.model_fields if (value := getattr(self, name)) is not None}
 
 
 class ExecutionFilter(Criteria):
-    limit: Limit = 50
+    limit: Limit = Field(50, description="at most; a page may be shorter though there are more")
     cursor: PageCursor | None = Field(None, description="next_cursor of the previous page")
 
 
@@ -80,11 +85,6 @@ class Many(Criteria):
     """At least one filter is given."""
 
     dry_run: bool = Field(False, description="only count")
-
-    @property
-    def criteria(self) -> dict[str, Any]:
-        """The filters that are given."""
-        return {name: value for name in Criteria.model_fields if (value := getattr(self, name)) is not None}
 
 
 class CancelMany(Many):
@@ -107,9 +107,13 @@ class GetHistory(ExecutionFilter):
 
 
 class GetMetrics(WireModel):
-    execution_id: ExecutionId | None = None
-    window: Literal["5m", "1h", "24h", "7d", "30d"] | None = None
-    group_by: Literal["agent", "task_type", "project", "status"] = "task_type"
+    execution_id: ExecutionId | None = Field(
+        None, description="what one execution took; without it, rollups of a window"
+    )
+    window: Literal["5m", "1h", "24h", "7d", "30d"] | None = Field(None, description="of what ended within it")
+    group_by: Literal["agent", "task_type", "project", "status"] = Field(
+        "task_type", description="with window: a group for each"
+    )
 
     @model_validator(mode="after")
     def _one_or_window(self) -> GetMetrics:
@@ -119,7 +123,9 @@ class GetMetrics(WireModel):
 
 
 class GetQueueStatus(WireModel):
-    project_id: Name | None = None
+    project_id: Name | None = Field(
+        None, description="depths and what is held back are of this project; all else is of the whole queue"
+    )
 
 
 class OneAgent(WireModel):

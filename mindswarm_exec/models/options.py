@@ -47,8 +47,8 @@ class RetryPolicy(WireModel):
 
     max_attempts: int = Field(1, ge=1, le=1000, description="attempts in all; 1 means no retry")
     backoff: Literal["fixed", "linear", "exponential"] = "exponential"
-    initial_delay_seconds: float = Field(1.0, ge=0, le=86400)
-    max_delay_seconds: float = Field(300.0, ge=0, le=7 * 86400)
+    initial_delay_seconds: float = Field(1.0, ge=0, le=86400, description="delay before the second attempt")
+    max_delay_seconds: float = Field(300.0, ge=0, le=7 * 86400, description="no delay is longer")
     multiplier: float = Field(2.0, ge=1, le=100, description="growth of an exponential backoff")
     jitter: float = Field(0.1, ge=0, le=1, description="share of the delay that is drawn at random")
     retry_on: tuple[str, ...] = Field(
@@ -143,11 +143,13 @@ class AgentSelectionCriteria(WireModel):
 
     agent_id: AgentId | None = Field(None, description="pre-assigned: used if it exists and can")
     preferred_agent_id: AgentId | None = Field(None, description="used if suitable and free")
-    required_capabilities: frozenset[Name] = Field(frozenset(), max_length=64)
-    constraints: tuple[Constraint, ...] = Field((), max_length=32)
-    excluded_agents: frozenset[AgentId] = Field(frozenset(), max_length=256)
-    affinity_key: Name | None = None
-    min_success_rate: float | None = Field(None, ge=0, le=1)
+    required_capabilities: frozenset[Name] = Field(frozenset(), max_length=64, description="all of these")
+    constraints: tuple[Constraint, ...] = Field((), max_length=32, description="on labels, all of these")
+    excluded_agents: frozenset[AgentId] = Field(frozenset(), max_length=256, description="none of these")
+    affinity_key: Name | None = Field(None, description="rather the agent that last ran this key")
+    min_success_rate: float | None = Field(
+        None, ge=0, le=1, description="smoothed, on its task type; an agent without a past has 1"
+    )
 
     @model_validator(mode="after")
     def _not_both_wanted_and_excluded(self) -> AgentSelectionCriteria:
@@ -171,15 +173,19 @@ class ExecutionOptions(WireModel):
         None, description="bound on silence: no progress, output, checkpoint or log from the handler"
     )
     start_at: datetime | None = Field(None, description="not before this instant (RFC 3339, with offset)")
-    retry_policy: RetryPolicy = Field(default_factory=lambda: NO_RETRY)
-    resource_limits: ResourceLimits = Field(default_factory=lambda: NO_LIMITS)
+    retry_policy: RetryPolicy = Field(
+        default_factory=lambda: NO_RETRY, description="whether and when it is tried again"
+    )
+    resource_limits: ResourceLimits = Field(default_factory=lambda: NO_LIMITS, description="what an attempt may use")
     allow_parallel: bool = Field(True, description="false: one execution of the task at a time")
-    concurrency_key: Name | None = None
-    concurrency_limit: int = Field(1, ge=1, le=100_000)
+    concurrency_key: Name | None = Field(
+        None, description="executions that name the same key share concurrency_limit"
+    )
+    concurrency_limit: int = Field(1, ge=1, le=100_000, description="how many of its key may have an agent at a time")
     force_start: bool = Field(False, description="may exceed an agent's slots")
     max_lost_attempts: int = Field(3, ge=1, le=100, description="attempts lost with their agent before it fails")
-    agent: AgentSelectionCriteria = Field(default_factory=lambda: ANY_AGENT)
-    tags: tuple[Name, ...] = Field((), max_length=32)
+    agent: AgentSelectionCriteria = Field(default_factory=lambda: ANY_AGENT, description="which agents may serve it")
+    tags: tuple[Name, ...] = Field((), max_length=32, description="words to find it by")
 
     @model_validator(mode="after")
     def _start_at_has_an_offset(self) -> ExecutionOptions:
@@ -252,17 +258,21 @@ class DemandClass(WireModel):
 class StartRequest(WireModel):
     """The params of `mindswarm.execution.start`: `task_type` with `payload`, or `task_id`."""
 
-    task_type: Name | None = None
-    payload: JsonValue = None
-    task_id: Name | None = None
+    task_type: Name | None = Field(None, description="with payload; or task_id alone")
+    payload: JsonValue = Field(None, description="what its handler is given")
+    task_id: Name | None = Field(
+        None, description="the task that it belongs to, whose task type and payload it has where none are given"
+    )
     parent_id: ExecutionId | None = Field(
         None, description="the execution that it is part of: cancelled with it, and its spending counts there too"
     )
     project_id: Name = "default"
-    idempotency_key: Annotated[str, Field(min_length=1, max_length=255)] | None = None
+    idempotency_key: Annotated[str, Field(min_length=1, max_length=255)] | None = Field(
+        None, description="the same key in the same project is the same execution"
+    )
     options: ExecutionOptions = Field(default_factory=lambda: DEFAULT_OPTIONS)
-    traceparent: Traceparent | None = None
-    tracestate: Tracestate | None = None
+    traceparent: Traceparent | None = Field(None, description="W3C Trace Context: the span that it goes on from")
+    tracestate: Tracestate | None = Field(None, description="its companion, handed on as it is")
 
     @property
     def trace(self) -> TraceContext | None:

@@ -129,33 +129,33 @@ class Execution(WireModel):
     task_id: str | None = None
     parent_id: str | None = None
     project_id: str
-    agent_id: str | None = None
+    agent_id: str | None = Field(None, description="of its latest attempt")
     attempt: int = Field(0, description="attempts begun so far; 0 before the first match")
-    failed_attempts: int = 0
-    lost_attempts: int = 0
+    failed_attempts: int = Field(0, description="that failed or timed out")
+    lost_attempts: int = Field(0, description="whose agent was lost")
     priority: int
     progress: Progress = Field(default_factory=Progress)
-    intent: Receipt | None = None
+    intent: Receipt | None = Field(None, description="how far the pause or cancel has got that was asked for")
     pause_reason: Literal["requested", "input_required", "budget"] | None = Field(
         None, description="why it is paused; null if it is not"
     )
     is_frozen: bool = Field(False, description="paused in place: its process is stopped and keeps its slot")
     question: Question | None = Field(None, description="what it waits to be told, with provideInput")
     meters: dict[str, Meter] = Field(default_factory=dict)
-    waiting_for: WaitingFor | None = None
+    waiting_for: WaitingFor | None = Field(None, description="why it waits; null if it does not, and in listings")
     payload: JsonValue = None
-    result: JsonValue = None
-    error: Failure | None = None
-    checkpoint: JsonValue = None
+    result: JsonValue = Field(None, description="of one that completed")
+    error: Failure | None = Field(None, description="why it, or its latest attempt, ended without a result")
+    checkpoint: JsonValue = Field(None, description="the latest, which the next attempt goes on from")
     options: ExecutionOptions = Field(default_factory=lambda: DEFAULT_OPTIONS)
     decision: dict[str, JsonValue] | None = Field(None, description="how its agent was chosen")
     tags: tuple[str, ...] = ()
     traceparent: str | None = Field(None, description="W3C Trace Context: the span that its attempts go on from")
     tracestate: str | None = None
     created_at: Instant
-    queued_at: Instant | None = None
-    started_at: Instant | None = None
-    finished_at: Instant | None = None
+    queued_at: Instant | None = Field(None, description="when an agent was last chosen")
+    started_at: Instant | None = Field(None, description="of its latest attempt")
+    finished_at: Instant | None = Field(None, description="null until it has ended")
 
     @property
     def trace(self) -> TraceContext | None:
@@ -331,9 +331,9 @@ class DepthOfClass(WireModel):
     needs: tuple[str, ...] = Field(
         (), description="all that it asks for beyond the task type, in words: capabilities, constraints, agents, rate"
     )
-    waiting: int
-    suitable_agents: int
-    free_agents: int
+    waiting: int = Field(description="how many that ask for the same wait")
+    suitable_agents: int = Field(description="registered and able, if awake and free")
+    free_agents: int = Field(description="of those, awake with a free slot")
     oldest_wait_ms: int | None = Field(
         None, description="of the 200 that wait longest; of a class without one of them, the first in line"
     )
@@ -348,15 +348,17 @@ class QueueStatus(WireModel):
     """What waits and who could take it, at one moment."""
 
     project_id: str | None = None
-    by_state: dict[str, int]
-    by_priority: dict[str, int]
-    by_class: tuple[DepthOfClass, ...] = ()
-    waiting: int
-    delayed: int
-    held_by_concurrency: int
-    oldest_wait_ms: int | None = None
-    slots_total: int
-    slots_taken: int
+    by_state: dict[str, int] = Field(description="executions kept, of all projects")
+    by_priority: dict[str, int] = Field(description="executions that wait for an agent, the most urgent first")
+    by_class: tuple[DepthOfClass, ...] = Field(
+        (), description="of those that wait for an agent, by what they ask for"
+    )
+    waiting: int = Field(description="for an agent")
+    delayed: int = Field(description="wait for a start time or a retry")
+    held_by_concurrency: int = Field(description="wait for a concurrency key")
+    oldest_wait_ms: int | None = Field(None, description="of a pending execution")
+    slots_total: int = Field(description="of all agents that are not offline")
+    slots_taken: int = Field(description="that hold an attempt")
     agents: dict[str, int] = Field(description="count of agents by state")
 
 
