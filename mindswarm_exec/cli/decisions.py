@@ -31,7 +31,7 @@ _WAYS = {
     "preferred": "it was preferred, suitable and free",
     "assigned": "the execution was assigned to it",
     "forced": "no suitable agent was free; force_start let the execution exceed this one's slots",
-    "fed": "it had just freed a slot, and this was the first in line that it could do",
+    "fed": "a slot of it became free, and this was the first in line that it could do",
 }
 #: The same of a choice that is only thought of.
 _WOULD = {

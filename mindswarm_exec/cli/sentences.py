@@ -35,6 +35,8 @@ def _requested(execution: Execution, receipt: Receipt) -> str:
         return f"{told} no safe point was reached within {seconds} s; the {receipt.kind} stands."
     if execution.is_frozen:
         return f"{told} its frozen process on agent '{execution.agent_id}' is being ended."
+    if receipt.kind == "cancel":
+        return f"{told} agent '{execution.agent_id}' stops the handler."
     return f"{told} agent '{execution.agent_id}' acts on it at its next safe point."
 
 

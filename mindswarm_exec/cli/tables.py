@@ -182,8 +182,8 @@ def load(taken: int, slots: int) -> Text:
 
 
 def running_ms(execution: Execution, now: datetime) -> float | None:
-    """How long it has run since its latest start; None before the first."""
-    if execution.started_at is None:
+    """How long its latest attempt runs, or ran until the end; None if it does neither."""
+    if execution.started_at is None or not (execution.status.is_terminal or execution.status is Status.RUNNING):
         return None
     return ((execution.finished_at or now) - execution.started_at).total_seconds() * 1000
 

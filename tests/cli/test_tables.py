@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from io import StringIO
 
 import pytest
@@ -10,6 +10,7 @@ from rich.console import Console, RenderableType
 
 from mindswarm_exec.cli import tables
 from mindswarm_exec.cli.event_lines import history_table
+from mindswarm_exec.lifecycle import Status
 from mindswarm_exec.models.records import (
     AgentRecord,
     DepthOfClass,
@@ -85,6 +86,13 @@ def test_a_listing_of_executions_cuts_nothing(width: int) -> None:
     assert "…" not in shown
     for told in (EXECUTION_ID, "cancelled", "words.count", "counter", "now"):
         assert told in shown
+
+
+def test_the_time_that_it_took_does_not_grow_while_it_is_paused() -> None:
+    later = NOW + timedelta(hours=1)
+    paused = an_execution().model_copy(update={"status": Status.PAUSED, "finished_at": None})
+    assert tables.running_ms(paused, later) is None
+    assert tables.running_ms(paused.model_copy(update={"status": Status.RUNNING}), later) == 3_600_000
 
 
 @WIDTHS
