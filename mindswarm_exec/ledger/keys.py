@@ -31,7 +31,7 @@ a test compares the two.
     cascade         zset     by cancelled execution: children still to be cancelled  until they are
     starved         zset     by owner of a spent budget: others paused for it → ms   until it is raised
     idempotency     string   by project and key: execution id                       with the execution
-    task            hash     the record of one task                                 until deleted
+    task            hash     the record of one task                                 for ever
     tasks           zset     task id → ms created                                   with the task
     uses            string   counter of matches: orders agents by last use          for ever
     swept_at        string   ms of the latest sweep                                 for ever

@@ -127,6 +127,7 @@ def check_families(snapshot: Snapshot, model: Model) -> None:
         assert parent_id == model.executions[id].parent_id
         assert parent_id not in snapshot.executions or id in families[str(parent_id)]
     for parent_id, children in families.items():
+        assert children <= snapshot.executions.keys()
         assert all(model.executions[child].parent_id == parent_id for child in children)
 
 

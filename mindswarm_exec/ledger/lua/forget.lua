@@ -11,10 +11,11 @@ for i = 5, #ARGV do
   local index = key('status', ARGV[i])
   for _, id in ipairs(call('ZRANGE', index, '-inf', before, 'BYSCORE', 'LIMIT', 0, most - removed)) do
     local record = key('execution', id)
-    local project_id, idempotency_key, archived, seq =
-      unpack(call('HMGET', record, 'project_id', 'idempotency_key', 'archived', 'seq'))
+    local project_id, idempotency_key, archived, seq, parent_id =
+      unpack(call('HMGET', record, 'project_id', 'idempotency_key', 'archived', 'seq', 'parent_id'))
     if not only_archived or archived == seq then -- a record that is gone has neither
       if idempotency_key then call('DEL', key('idempotency', project_id .. ' ' .. idempotency_key)) end
+      if parent_id then call('SREM', key('children', parent_id), id) end -- it may live on, with ever new children
       call('UNLINK', record, key('children', id), key('starved', id))
       call('ZREM', index, id)
       removed = removed + 1

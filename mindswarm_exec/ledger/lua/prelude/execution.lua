@@ -98,12 +98,17 @@ local function watch(x)
   end
 end
 
+-- tally(family, field, change): counts of a hash, those of nought left out: projects come and go for ever
+local function tally(family, field, change)
+  if call('HINCRBY', key(family), field, change) == 0 then call('HDEL', key(family), field) end
+end
+
 -- count_place(x): what is pending in no lane is counted by project and by the place where it waits
 local function count_place(x)
   local before, after = x.was_in, x.place
   if before == after then return end
-  if before and before ~= 'lane' then call('HINCRBY', key('elsewhere'), x.project_id .. ' ' .. before, -1) end
-  if after and after ~= 'lane' then call('HINCRBY', key('elsewhere'), x.project_id .. ' ' .. after, 1) end
+  if before and before ~= 'lane' then tally('elsewhere', x.project_id .. ' ' .. before, -1) end
+  if after and after ~= 'lane' then tally('elsewhere', x.project_id .. ' ' .. after, 1) end
 end
 
 -- save(x): write what changed: the record, the index by status, the deadline, the task

@@ -1,8 +1,6 @@
 -- waiting.lua: where a pending execution waits: a lane, a delay, a concurrency key
 
-local function count_depth(x, change)
-  call('HINCRBY', key('depth'), x.project_id .. ' ' .. (x.priority or 0), change)
-end
+local function count_depth(x, change) tally('depth', x.project_id .. ' ' .. (x.priority or 0), change) end
 
 local function leave_lane(x)
   local lane = key('lane', x.class_id)
