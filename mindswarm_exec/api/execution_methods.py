@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from mindswarm_exec.api import params
 from mindswarm_exec.api.caller import Caller
 from mindswarm_exec.api.jsonrpc import Method
 from mindswarm_exec.errors import (
@@ -19,6 +18,7 @@ from mindswarm_exec.errors import (
     UnknownExecution,
     UnknownTask,
 )
+from mindswarm_exec.models import params
 from mindswarm_exec.models.explanations import Explanation, SimulateRequest, Simulation
 from mindswarm_exec.models.options import StartRequest
 from mindswarm_exec.models.records import (
@@ -126,19 +126,18 @@ class ExecutionMethods:
         return await self._executions.retry(asked.execution_id, asked.options, asked.start_from)
 
     async def cancel_many(self, caller: Caller, asked: params.CancelMany) -> BulkOutcome:
-        criteria = _within_project(caller, asked, "mindswarm.execution.cancelMany")
+        criteria = _of_many(caller, asked, "mindswarm.execution.cancelMany")
         how: dict[str, Any] = {"reason": asked.reason, "force": asked.force, "dry_run": asked.dry_run}
         return await self._executions.cancel_many(**how, **criteria)
 
     async def retry_many(self, caller: Caller, asked: params.RetryMany) -> BulkOutcome:
-        criteria = _within_project(caller, asked, "mindswarm.execution.retryMany")
+        criteria = _of_many(caller, asked, "mindswarm.execution.retryMany")
         how: dict[str, Any] = {"options": asked.options, "start_from": asked.start_from, "dry_run": asked.dry_run}
         return await self._executions.retry_many(**how, **criteria)
 
     async def get(self, caller: Caller, asked: params.OneExecution) -> Execution:
         execution = await self._executions.get(asked.execution_id)
-        if not caller.opens(execution.project_id):
-            raise UnknownExecution.of(asked.execution_id)
+        caller.must_see(execution.project_id, UnknownExecution.of(asked.execution_id))
         return execution
 
     async def explain(self, caller: Caller, asked: params.OneExecution) -> Explanation:
@@ -151,20 +150,8 @@ class ExecutionMethods:
         return await self._executions.simulate(request, caller.opens)
 
     async def list(self, caller: Caller, asked: params.ExecutionFilter) -> ExecutionPage:
-        project_id = caller.project_for(asked.project_id, "mindswarm.execution.list")
-        return await self._executions.list(
-            asked.status,
-            asked.agent_id,
-            asked.task_type,
-            asked.task_id,
-            project_id,
-            asked.since,
-            asked.until,
-            asked.limit,
-            asked.cursor,
-            asked.tag,
-            asked.parent_id,
-        )
+        within = _within_project(caller, asked, "mindswarm.execution.list")
+        return await self._executions.list(limit=asked.limit, cursor=asked.cursor, **within)
 
     async def get_metrics(self, caller: Caller, asked: params.GetMetrics) -> ExecutionMetrics | MetricWindow:
         if asked.execution_id is not None:
@@ -178,20 +165,8 @@ class ExecutionMethods:
         if asked.execution_id is not None:
             await self._must_open(caller, asked.execution_id)
             return await self._executions.get_history(asked.execution_id)
-        project_id = caller.project_for(asked.project_id, "mindswarm.execution.getHistory")
-        return await self._executions.list_history(
-            asked.status,
-            asked.agent_id,
-            asked.task_type,
-            asked.task_id,
-            project_id,
-            asked.since,
-            asked.until,
-            asked.limit,
-            asked.cursor,
-            asked.tag,
-            asked.parent_id,
-        )
+        within = _within_project(caller, asked, "mindswarm.execution.getHistory")
+        return await self._executions.list_history(limit=asked.limit, cursor=asked.cursor, **within)
 
     async def get_queue_status(self, caller: Caller, asked: params.GetQueueStatus) -> QueueStatus:
         project_id = caller.project_for(asked.project_id, "mindswarm.execution.getQueueStatus")
@@ -204,8 +179,9 @@ class ExecutionMethods:
 
     async def _within_projects(self, caller: Caller, request: S) -> S:
         """The request, in the caller's only project if it names none; task and parent must lie in open ones too."""
-        if request.task_id is not None and not caller.opens((await self._tasks.get(request.task_id)).project_id):
-            raise UnknownTask.of(request.task_id)
+        if request.task_id is not None:
+            task = await self._tasks.get(request.task_id)
+            caller.must_see(task.project_id, UnknownTask.of(request.task_id))
         if request.parent_id is not None:
             await self._must_open(caller, request.parent_id)
         named = request.project_id if "project_id" in request.model_fields_set else None
@@ -213,8 +189,12 @@ class ExecutionMethods:
         return request if named else request.model_copy(update={"project_id": project_id})
 
 
-def _within_project(caller: Caller, asked: params.Many, what: str) -> dict[str, Any]:
-    """The filters given, bounded to the caller's project. That bound alone is no filter that anybody named."""
-    criteria = asked.criteria
-    project_id = caller.project_for(asked.project_id, what)
-    return {**criteria, "project_id": project_id} if criteria else {}
+def _within_project(caller: Caller, asked: params.Criteria, what: str) -> dict[str, Any]:
+    """The filters given, bounded to the caller's project."""
+    return {**asked.criteria, "project_id": caller.project_for(asked.project_id, what)}
+
+
+def _of_many(caller: Caller, asked: params.Many, what: str) -> dict[str, Any]:
+    """The same for a bulk verb: the bound alone is no filter that anybody named."""
+    criteria = _within_project(caller, asked, what)
+    return criteria if asked.criteria else {}

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mindswarm_exec.api import params
 from mindswarm_exec.api.caller import Caller
 from mindswarm_exec.api.jsonrpc import Method
 from mindswarm_exec.errors import Forbidden, LedgerFull, LedgerUnavailable, PayloadTooLarge, UnknownTask
+from mindswarm_exec.models import params
 from mindswarm_exec.models.events import TaskPage
 from mindswarm_exec.models.records import Task
 
@@ -45,8 +45,7 @@ class TaskMethods:
 
     async def get(self, caller: Caller, asked: params.OneTask) -> Task:
         task = await self._tasks.get(asked.task_id)
-        if not caller.opens(task.project_id):
-            raise UnknownTask.of(asked.task_id)
+        caller.must_see(task.project_id, UnknownTask.of(asked.task_id))
         return task
 
     async def list(self, caller: Caller, asked: params.ListTasks) -> TaskPage:

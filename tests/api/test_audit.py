@@ -12,7 +12,7 @@ from websockets.sync.client import connect
 
 from mindswarm_exec.client import ExecutionClient
 from mindswarm_exec.direct import DirectClient
-from mindswarm_exec.errors import MoveRefused, NotFound
+from mindswarm_exec.errors import Forbidden, MoveRefused, NotFound
 from mindswarm_exec.ledger.faces import SyncLedger, connect_sync
 from mindswarm_exec.models.addresses import CLI_USER_AGENT
 from mindswarm_exec.service.actors import Actor, acting_as, actor_facts
@@ -85,6 +85,29 @@ def test_a_refused_action_is_logged_with_who_asked(api: RunningApi, caplog: pyte
     (said,) = [record for record in caplog.records if record.message == "a control action was refused"]
     assert said.__dict__["actor"] == {"name": "client", "via": "direct"}
     assert said.__dict__["execution_id"] == execution_id
+
+
+def test_what_a_key_does_not_open_is_logged_with_whose_it_is(
+    guarded_api: RunningApi, caplog: pytest.LogCaptureFixture
+) -> None:
+    key = guarded_api.run(lambda services: services.keys.create_key(["ours"], "night shift"))
+    every = guarded_api.run(lambda services: services.keys.create_key(["*"], "day shift"))
+    with ExecutionClient(guarded_api.url, api_key=every) as http:
+        theirs = http.start("a", project_id="theirs").execution_id
+    with ExecutionClient(guarded_api.url, api_key=key) as http, caplog.at_level(logging.INFO):
+        for refused, error in (
+            (lambda: http.cancel(theirs), NotFound),
+            (lambda: http.start("a", project_id="theirs"), Forbidden),
+            (lambda: http.drain_agent("coder"), Forbidden),
+        ):
+            with pytest.raises(error):
+                refused()
+    said = [record.__dict__ for record in caplog.records if record.__dict__.get("action") == "refuse"]
+    assert [one["code"] for one in said] == ["unknown_execution", "forbidden", "forbidden"]
+    assert said[0]["execution_id"] == theirs
+    assert said[1]["project_id"] == "theirs"
+    assert said[2]["wanted"] == "draining an agent"
+    assert {one["actor"]["name"] for one in said} == {"night shift"}
 
 
 def test_who_asks_ends_with_the_block() -> None:
