@@ -6,6 +6,7 @@ import click
 from rich.table import Table
 
 from mindswarm_exec.cli.screen import Screen
+from mindswarm_exec.cli.tables import BOX
 from mindswarm_exec.errors import NotFound
 from mindswarm_exec.settings import Settings
 
@@ -41,7 +42,7 @@ def list_all(as_json: bool) -> None:
     plain = [{"key_id": one.key_id, "name": one.name, "project_ids": sorted(one.project_ids)} for one in found]
 
     def shown() -> Table:
-        table = Table("key", "name", "projects", box=None)
+        table = Table("KEY", "NAME", "PROJECTS", box=BOX, show_edge=False, pad_edge=False, header_style="bold dim")
         for one in found:
             table.add_row(one.key_id, one.name, ", ".join(sorted(one.project_ids)))
         return table

@@ -14,8 +14,7 @@ def what_became_of(execution: Execution) -> str:
         return _requested(execution, receipt)
     match execution.status:
         case Status.PENDING:
-            waits = f": {execution.waiting_for.detail}" if execution.waiting_for else ""
-            return f"{name} waits for an agent{waits}."
+            return f"{name} waits{f': {execution.waiting_for.detail}' if execution.waiting_for else ''}."
         case Status.QUEUED:
             return f"{name} is on its way to agent '{execution.agent_id}'."
         case Status.RUNNING:

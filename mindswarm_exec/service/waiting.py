@@ -77,7 +77,7 @@ def delayed_until(look: Look, at_ms: int, *, is_retry: bool) -> WaitingFor:
     """It is not yet time, or no sweep has let it in yet."""
     moment = instant(at_ms)
     assert moment is not None
-    at = moment.isoformat(timespec="milliseconds")
+    at = moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
     told = f"the next attempt is due at {at}" if is_retry else f"it was asked not to start before {at}"
     if is_retry and look.fields.get("failed_attempts"):
         told = f"{_attempts(look.fields['failed_attempts'])} failed, and {told}"
