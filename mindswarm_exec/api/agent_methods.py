@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from mindswarm_exec.api import params
 from mindswarm_exec.api.caller import Caller
 from mindswarm_exec.api.jsonrpc import Method
 from mindswarm_exec.errors import Forbidden, LedgerUnavailable, MoveRefused, UnknownAgent
+from mindswarm_exec.models import params
 from mindswarm_exec.models.options import WireModel
 from mindswarm_exec.models.records import AgentRecord
 

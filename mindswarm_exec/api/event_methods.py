@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mindswarm_exec.api import params
 from mindswarm_exec.api.caller import Caller
 from mindswarm_exec.api.jsonrpc import Method
 from mindswarm_exec.errors import Forbidden, InvalidRequest, LedgerUnavailable, NotFound
+from mindswarm_exec.models import params
 from mindswarm_exec.models.events import EventFilter, EventPage, EventSubscription, EventSubscriptions
 
 if TYPE_CHECKING:

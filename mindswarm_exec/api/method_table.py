@@ -5,7 +5,6 @@ from __future__ import annotations
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
-from mindswarm_exec.api import params
 from mindswarm_exec.api.agent_methods import AgentMethods
 from mindswarm_exec.api.caller import Caller
 from mindswarm_exec.api.event_methods import EventMethods
@@ -13,6 +12,7 @@ from mindswarm_exec.api.execution_methods import ExecutionMethods
 from mindswarm_exec.api.jsonrpc import Method
 from mindswarm_exec.api.openrpc import describe
 from mindswarm_exec.api.task_methods import TaskMethods
+from mindswarm_exec.models import params
 
 if TYPE_CHECKING:
     from mindswarm_exec.service import Services

@@ -11,13 +11,13 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from pydantic import JsonValue, TypeAdapter
+from pydantic import JsonValue
 
 from mindswarm_exec.direct.outcomes import Outcomes
-from mindswarm_exec.direct.requests import Options, checked, options_of, trace_of
+from mindswarm_exec.direct.requests import Options, check_names, options_of, trace_of
 from mindswarm_exec.direct.verbs import ServiceThread, ServiceVerbs
 from mindswarm_exec.errors import ExecutionNotCompleted, ResultNotReady, UnknownAgent, UnknownTask
-from mindswarm_exec.identifiers import Name, new_id
+from mindswarm_exec.identifiers import new_id
 from mindswarm_exec.ledger.answers import Started
 from mindswarm_exec.ledger.faces import SyncLedger, connect_sync
 from mindswarm_exec.ledger.operations import Operation
@@ -41,8 +41,6 @@ from mindswarm_exec.service.refusals import parent_refused
 from mindswarm_exec.service.submission import start_operation, stored_json
 from mindswarm_exec.settings import Settings
 from mindswarm_exec.tracing import note_existing, submitting
-
-_name: TypeAdapter[str] = TypeAdapter(Name)
 
 
 class DirectHandle:
@@ -114,7 +112,6 @@ class DirectClient(ServiceVerbs):
         self._publisher = publisher
         super().__init__(ServiceThread(url, self._settings, publisher, test_clock=test_clock))
         self._outcomes = Outcomes(self._ledger)
-        self._known_names: set[str] = set()
 
     def __enter__(self) -> DirectClient:
         return self
@@ -156,7 +153,7 @@ class DirectClient(ServiceVerbs):
         """
         parsed = options_of(options, more_options)
         named = {"task_id": task_id, "parent_id": parent_id, "idempotency_key": idempotency_key}
-        self._check_names(task_type, project_id)
+        check_names(task_type, project_id, **named)
         execution_id = new_id()
         with submitting(task_type, execution_id, given=trace_of(traceparent, tracestate)) as trace:
             operation = self._submission(execution_id, task_type, payload, parsed, project_id, trace, **named)
@@ -174,7 +171,7 @@ class DirectClient(ServiceVerbs):
     ) -> list[DirectHandle]:
         """Submit one execution for each payload in one round trip; each is atomic by itself."""
         parsed = options_of(None, options)
-        self._check_names(task_type, project_id)
+        check_names(task_type, project_id)
         work = [(new_id(), payload) for payload in payloads]
         with submitting(task_type, count=len(work), given=trace_of(traceparent, tracestate)) as trace:
             replies = self._ledger.run_many(
@@ -203,12 +200,6 @@ class DirectClient(ServiceVerbs):
             return start_operation(
                 execution_id, task_type, stored, options, project_id=project_id, trace=trace, **named
             )
-
-    def _check_names(self, *names: str) -> None:
-        """Refuse hostile names; a name that passed once is remembered."""
-        for name in names:
-            if name not in self._known_names:
-                self._known_names.add(checked(_name, name, "task_type or project_id"))
 
     def _handle(
         self,

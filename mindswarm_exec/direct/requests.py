@@ -5,23 +5,28 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from mindswarm_exec.errors import InvalidRequest
+from mindswarm_exec.identifiers import ExecutionId, Name
+from mindswarm_exec.models import params
 from mindswarm_exec.models.explanations import SimulateRequest
-from mindswarm_exec.models.options import DEFAULT_OPTIONS, Budgets, ExecutionOptions
+from mindswarm_exec.models.options import DEFAULT_OPTIONS, Budgets, ExecutionOptions, IdempotencyKey
 from mindswarm_exec.models.trace_context import TraceContext, Traceparent, Tracestate
 from mindswarm_exec.models.validation import invalid_request
-from mindswarm_exec.service.bulk import Criteria
 from mindswarm_exec.service.control import RetryFrom
 
 T = TypeVar("T")
+M = TypeVar("M", bound=BaseModel)
 Options = ExecutionOptions | Mapping[str, Any]
 
 _budgets: TypeAdapter[dict[str, float]] = TypeAdapter(Budgets)
-_criteria: TypeAdapter[Criteria] = TypeAdapter(Criteria)
+_execution_id: TypeAdapter[str | None] = TypeAdapter(ExecutionId | None)
+_idempotency_key: TypeAdapter[str | None] = TypeAdapter(IdempotencyKey | None)
+_name: TypeAdapter[str | None] = TypeAdapter(Name | None)
 _traceparent: TypeAdapter[str] = TypeAdapter(Traceparent)
 _tracestate: TypeAdapter[str] = TypeAdapter(Tracestate)
+_reason: TypeAdapter[str] = TypeAdapter(params.Reason)
 _retry_from: TypeAdapter[RetryFrom] = TypeAdapter(RetryFrom)
 
 
@@ -33,6 +38,19 @@ def checked(kind: TypeAdapter[T], value: object, what: str) -> T:
         raise invalid_request(error, what) from None
 
 
+def asked(model: type[M], given: Mapping[str, Any], what: str) -> M:
+    """The params of a method. Raises InvalidRequest if the API would refuse them."""
+    try:
+        return model.model_validate(dict(given))
+    except ValidationError as error:
+        raise invalid_request(error, what, model) from None
+
+
+def said(**fields: Any) -> dict[str, Any]:
+    """What is not None: the rest is left to the defaults."""
+    return {name: value for name, value in fields.items() if value is not None}
+
+
 def options_of(given: Options | None, more: Mapping[str, Any]) -> ExecutionOptions:
     """The options, those given by keyword over the others."""
     if isinstance(given, ExecutionOptions) and not more:
@@ -40,19 +58,12 @@ def options_of(given: Options | None, more: Mapping[str, Any]) -> ExecutionOptio
     if not given and not more:
         return DEFAULT_OPTIONS
     base = given.model_dump(exclude_unset=True) if isinstance(given, ExecutionOptions) else dict(given or {})
-    try:
-        return ExecutionOptions.model_validate({**base, **more})
-    except ValidationError as error:
-        raise invalid_request(error, "options", ExecutionOptions) from None
+    return asked(ExecutionOptions, {**base, **more}, "options")
 
 
 def simulation_of(options: ExecutionOptions, named: Mapping[str, Any]) -> SimulateRequest:
     """The submission that is thought of, and perhaps the agent. What is None is left to the task or the defaults."""
-    given = {name: value for name, value in named.items() if value is not None}
-    try:
-        return SimulateRequest.model_validate({**given, "options": options})
-    except ValidationError as error:
-        raise invalid_request(error, "simulate") from None
+    return asked(SimulateRequest, {**said(**named), "options": options}, "simulate")
 
 
 def trace_of(traceparent: str | None, tracestate: str | None) -> TraceContext | None:
@@ -69,8 +80,27 @@ def budgets_of(meters: Mapping[str, float] | None) -> dict[str, float]:
     return checked(_budgets, dict(meters or {}), "meters")
 
 
-def criteria_of(filters: Mapping[str, Any]) -> Criteria:
-    return checked(_criteria, dict(filters), "filters")
+def page_of(filters: params.ExecutionFilter) -> dict[str, Any]:
+    """The executions that are asked for, as the service takes it."""
+    return {"limit": filters.limit, "cursor": filters.cursor, **filters.criteria}
+
+
+def check_names(
+    task_type: str,
+    project_id: str,
+    task_id: str | None = None,
+    parent_id: str | None = None,
+    idempotency_key: str | None = None,
+) -> None:
+    """Refuse hostile names before they become names of keys."""
+    for what, name in (("task_type", task_type), ("project_id", project_id), ("task_id", task_id)):
+        checked(_name, name, what)
+    checked(_execution_id, parent_id, "parent_id")
+    checked(_idempotency_key, idempotency_key, "idempotency_key")
+
+
+def reason_of(reason: str) -> str:
+    return checked(_reason, reason, "reason")
 
 
 def retry_params(options: Options | None, start_from: RetryFrom | None) -> dict[str, Any]:

@@ -5,13 +5,26 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from functools import partial
 from typing import Any, TypeVar
 
 from pydantic import JsonValue
 
 from mindswarm_exec.direct.following import whole_life
-from mindswarm_exec.direct.requests import Options, budgets_of, criteria_of, options_of, retry_params, simulation_of
-from mindswarm_exec.models.events import EventFilter, EventPage, Gap, TaskPage
+from mindswarm_exec.direct.requests import (
+    Options,
+    asked,
+    budgets_of,
+    options_of,
+    page_of,
+    reason_of,
+    retry_params,
+    said,
+    simulation_of,
+)
+from mindswarm_exec.models import params
+from mindswarm_exec.models.events import EventPage, Gap, TaskPage
 from mindswarm_exec.models.explanations import AgentSketch, Explanation, Simulation
 from mindswarm_exec.models.records import (
     AgentRecord,
@@ -39,7 +52,8 @@ class ServiceThread:
     def __init__(
         self, url: str, settings: Settings, publisher: Publisher | None, *, test_clock: bool = False
     ) -> None:
-        self._context = open_services(url, settings, publisher, test_clock=test_clock)
+        self._open_services = partial(open_services, url, settings, publisher, test_clock=test_clock)
+        self._context: AbstractAsyncContextManager[Services] | None = None
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._services: Services | None = None
@@ -64,21 +78,29 @@ class ServiceThread:
     def close(self) -> None:
         """Close the services and end the loop."""
         with self._lock:
-            if self._loop is None:
+            if self._loop is None or self._context is None:
                 return
             closing = self._context.__aexit__(None, None, None)
             asyncio.run_coroutine_threadsafe(_awaited(closing), self._loop).result()
             _stop(self._loop)
-            self._loop = self._services = None
+            self._loop = self._services = self._context = None
 
     def _ready(self) -> tuple[asyncio.AbstractEventLoop, Services]:
         with self._lock:
             if self._loop is None or self._services is None:
-                self._loop = asyncio.new_event_loop()
-                threading.Thread(target=_run, args=(self._loop,), name="direct-client", daemon=True).start()
-                opening = _awaited(self._context.__aenter__())
-                self._services = asyncio.run_coroutine_threadsafe(opening, self._loop).result()
+                self._loop, self._services = self._open()
             return self._loop, self._services
+
+    def _open(self) -> tuple[asyncio.AbstractEventLoop, Services]:
+        loop = asyncio.new_event_loop()
+        threading.Thread(target=_run, args=(loop,), name="direct-client", daemon=True).start()
+        self._context = self._open_services()
+        try:
+            opening = _awaited(self._context.__aenter__())
+            return loop, asyncio.run_coroutine_threadsafe(opening, loop).result()
+        except BaseException:
+            _stop(loop)
+            raise
 
 
 def _run(loop: asyncio.AbstractEventLoop) -> None:
@@ -130,7 +152,8 @@ class ServiceVerbs:
         return self._thread.call(lambda on: on.executions.simulate(request))
 
     def list(self, **filters: Any) -> ExecutionPage:
-        return self._thread.call(lambda on: on.executions.list(**filters))
+        page = page_of(asked(params.ExecutionFilter, said(**filters), "list"))
+        return self._thread.call(lambda on: on.executions.list(**page))
 
     def get_metrics(self, execution_id: str) -> ExecutionMetrics:
         return self._thread.call(lambda on: on.executions.get_metrics(execution_id))
@@ -139,15 +162,19 @@ class ServiceVerbs:
         return self._thread.call(lambda on: on.executions.get_window_metrics(window, group_by))
 
     def get_history(self, execution_id: str | None = None, **filters: Any) -> ExecutionHistory:
+        """The record of one execution; without an id those that match, as `list` takes filters."""
+        given = said(execution_id=execution_id, **filters)
+        page = page_of(asked(params.GetHistory, given, "get_history"))
         if execution_id is None:
-            return self._thread.call(lambda on: on.executions.list_history(**filters))
+            return self._thread.call(lambda on: on.executions.list_history(**page))
         return self._thread.call(lambda on: on.executions.get_history(execution_id))
 
     def get_queue_status(self, project_id: str | None = None) -> QueueStatus:
         return self._thread.call(lambda on: on.executions.get_queue_status(project_id))
 
     def pause(self, execution_id: str, reason: str = "") -> Execution:
-        return self._thread.call(lambda on: on.executions.pause(execution_id, reason))
+        why = reason_of(reason)
+        return self._thread.call(lambda on: on.executions.pause(execution_id, why))
 
     def resume(
         self,
@@ -157,15 +184,16 @@ class ServiceVerbs:
         meters: Mapping[str, float] | None = None,
     ) -> Execution:
         """Let a paused execution go on; `meters` are new limits of its budgets."""
-        budgets = budgets_of(meters)
-        return self._thread.call(lambda on: on.executions.resume(execution_id, reason, checkpoint, budgets))
+        why, budgets = reason_of(reason), budgets_of(meters)
+        return self._thread.call(lambda on: on.executions.resume(execution_id, why, checkpoint, budgets))
 
     def provide_input(self, execution_id: str, input: Any, question_id: str | None = None) -> Execution:
         """Answer the question that an execution waits on. Raises AlreadyAnswered if another was first."""
         return self._thread.call(lambda on: on.executions.provide_input(execution_id, input, question_id))
 
     def cancel(self, execution_id: str, reason: str = "", force: bool = False) -> Execution:
-        return self._thread.call(lambda on: on.executions.cancel(execution_id, reason, force))
+        why = reason_of(reason)
+        return self._thread.call(lambda on: on.executions.cancel(execution_id, why, force))
 
     def retry(
         self, execution_id: str, options: Options | None = None, start_from: RetryFrom | None = None
@@ -178,8 +206,8 @@ class ServiceVerbs:
         self, *, reason: str = "", force: bool = False, dry_run: bool = False, **filters: Any
     ) -> BulkOutcome:
         """Cancel all that has not ended and meets the filters, of which at least one is given."""
-        how: dict[str, Any] = {"reason": reason, "force": force, "dry_run": dry_run}
-        criteria = criteria_of(filters)
+        how: dict[str, Any] = {"reason": reason_of(reason), "force": force, "dry_run": dry_run}
+        criteria = asked(params.Criteria, said(**filters), "filters").criteria
         return self._thread.call(lambda on: on.executions.cancel_many(**how, **criteria))
 
     def retry_many(
@@ -192,7 +220,7 @@ class ServiceVerbs:
     ) -> BulkOutcome:
         """Bring back all that failed, timed out or was cancelled and meets the filters; at least one is given."""
         how = retry_params(options, start_from)
-        criteria = criteria_of(filters)
+        criteria = asked(params.Criteria, said(**filters), "filters").criteria
         return self._thread.call(lambda on: on.executions.retry_many(dry_run=dry_run, **how, **criteria))
 
     # --- agents and tasks --------------------------------------------------------------------------------
@@ -213,20 +241,26 @@ class ServiceVerbs:
         return self._thread.call(lambda on: on.agents.drain(agent_id))
 
     def create_task(self, title: str, **fields: Any) -> Task:
-        return self._thread.call(lambda on: on.tasks.create(title, **fields))
+        given = asked(params.CreateTask, said(title=title, **fields), "create_task").model_dump()
+        return self._thread.call(lambda on: on.tasks.create(**given))
 
     def get_task(self, task_id: str) -> Task:
         return self._thread.call(lambda on: on.tasks.get(task_id))
 
     def list_tasks(self, **filters: Any) -> TaskPage:
-        tasks, cursor = self._thread.call(lambda on: on.tasks.list(**filters))
+        given = asked(params.ListTasks, said(**filters), "list_tasks").model_dump()
+        tasks, cursor = self._thread.call(lambda on: on.tasks.list(**given))
         return TaskPage(tasks=tuple(tasks), next_cursor=cursor)
 
     def update_task(self, task_id: str, **changes: Any) -> Task:
-        return self._thread.call(lambda on: on.tasks.update(task_id, **changes))
+        given = asked(params.UpdateTask, {"task_id": task_id, **changes}, "update_task").model_dump(
+            exclude_unset=True
+        )
+        return self._thread.call(lambda on: on.tasks.update(**given))
 
     def assign_task(self, task_id: str, assignee: str | None) -> Task:
-        return self._thread.call(lambda on: on.tasks.assign(task_id, assignee))
+        given = asked(params.AssignTask, {"task_id": task_id, "assignee": assignee}, "assign_task").model_dump()
+        return self._thread.call(lambda on: on.tasks.assign(**given))
 
     # --- events ------------------------------------------------------------------------------------------
 
@@ -234,11 +268,11 @@ class ServiceVerbs:
         self, from_event_id: str | None = None, *, on_gap: Callable[[Gap], None] | None = None, **filter_: Any
     ) -> Iterator[Event]:
         """Events as they happen, or from a cursor on ("0" is the oldest kept); without end."""
-        wanted = EventFilter.model_validate(filter_)
+        wanted = asked(params.Subscribe, said(from_event_id=from_event_id, **filter_), "events")
 
         async def heard(on: Services) -> AsyncIterator[Event | Gap]:
             await on.events.start()
-            subscription = on.events.subscribe(wanted, from_event_id)
+            subscription = on.events.subscribe(wanted.filter, wanted.from_event_id)
             try:
                 async for item in subscription:
                     yield item
@@ -251,10 +285,12 @@ class ServiceVerbs:
             elif on_gap is not None:
                 on_gap(item)
 
-    def event_history(self, *, limit: int = 100, cursor: str | None = None, **filter_: Any) -> EventPage:
-        """A page of the past."""
-        wanted = EventFilter.model_validate(filter_)
-        return self._thread.call(lambda on: on.events.get_history(wanted, limit, cursor))
+    def event_history(self, **given: Any) -> EventPage:
+        """A page of the past; it takes the params of `mindswarm.events.getHistory`."""
+        page = asked(params.GetEventHistory, said(**given), "event_history")
+        return self._thread.call(
+            lambda on: on.events.get_history(page.filter, page.limit, page.cursor, newest_first=page.newest_first)
+        )
 
     def execution_events(self, execution_id: str) -> Iterator[Event]:
         """The events of one execution from the first that the stream keeps, until it has ended."""

@@ -255,6 +255,9 @@ class DemandClass(WireModel):
         return f"{self.task_type}#{digest}#{rate}"
 
 
+IdempotencyKey = Annotated[str, Field(min_length=1, max_length=255)]
+
+
 class StartRequest(WireModel):
     """The params of `mindswarm.execution.start`: `task_type` with `payload`, or `task_id`."""
 

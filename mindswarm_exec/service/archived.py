@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol
 
 from mindswarm_exec.ledger import operations, reads
 from mindswarm_exec.ledger.faces import AsyncLedger
 from mindswarm_exec.ledger.listings import Order
 from mindswarm_exec.ledger.reads import Record
 from mindswarm_exec.lifecycle import TERMINAL
+from mindswarm_exec.models.records import Execution
+from mindswarm_exec.service.filters import Filter
 from mindswarm_exec.service.records import execution_record
 
 if TYPE_CHECKING:
     from mindswarm_exec.archive.store import Archive, Wanted
-    from mindswarm_exec.service.listing import Filter, Found
 
-T = TypeVar("T")
+#: An execution with its place in listings.
+Found = tuple[Order, Execution]
 
 #: Places read at once, where all that match are wanted.
 CHUNK = 1000

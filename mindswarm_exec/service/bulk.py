@@ -5,11 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Literal, TypeVar
 
-from pydantic import AwareDatetime, ConfigDict, with_config
-from typing_extensions import TypedDict
-
 from mindswarm_exec.errors import InvalidRequest
-from mindswarm_exec.identifiers import ExecutionId, Name
 from mindswarm_exec.ledger import reads
 from mindswarm_exec.ledger.faces import AsyncLedger
 from mindswarm_exec.ledger.operations import Operation
@@ -20,7 +16,7 @@ from mindswarm_exec.models.records import BulkOutcome
 from mindswarm_exec.service import listing
 from mindswarm_exec.service.archived import OlderRecords
 from mindswarm_exec.service.control import RetryFrom, cancellation, cancellation_of_children, retrial
-from mindswarm_exec.service.listing import Filter, Statuses, checked_statuses
+from mindswarm_exec.service.filters import Criteria, Filter
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -31,21 +27,6 @@ CHUNK = 200
 PARENTS = 10
 #: Ids that an outcome names.
 MOST_NAMED = 100
-
-
-@with_config(ConfigDict(extra="forbid"))
-class Criteria(TypedDict, total=False):
-    """Which executions are meant. At least one is given; what is None says nothing."""
-
-    status: Statuses
-    agent_id: Name | None
-    task_type: Name | None
-    task_id: Name | None
-    project_id: Name | None
-    since: AwareDatetime | None
-    until: AwareDatetime | None
-    tag: Name | None
-    parent_id: ExecutionId | None
 
 
 def chosen(move: Move, criteria: Criteria) -> Filter:
@@ -60,25 +41,15 @@ def chosen(move: Move, criteria: Criteria) -> Filter:
             "status to mean all of them.",
             allowed=list(Criteria.__annotations__),
         )
-    statuses = checked_statuses(criteria.get("status"), move.sources)
-    if others := [status for status in statuses if status not in move.sources]:
+    wanted = Filter.of(criteria, move.sources)
+    if others := [status for status in wanted.statuses if status not in move.sources]:
         raise InvalidRequest(
             f"status: cannot {move.name} what is {others[0]}. Ask for {', '.join(move.sources)}, or for none, "
             "which means any of these.",
             field="status",
             allowed=list(move.sources),
         )
-    return Filter(
-        statuses,
-        criteria.get("agent_id"),
-        criteria.get("task_type"),
-        criteria.get("task_id"),
-        criteria.get("project_id"),
-        criteria.get("since"),
-        criteria.get("until"),
-        criteria.get("tag"),
-        criteria.get("parent_id"),
-    )
+    return wanted
 
 
 class Bulk:

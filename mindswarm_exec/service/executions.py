@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime
 from typing import Protocol, Unpack, overload
 
 from mindswarm_exec.errors import UnknownTask
@@ -36,10 +35,10 @@ from mindswarm_exec.models.trace_context import TraceContext
 from mindswarm_exec.service import listing, metrics
 from mindswarm_exec.service.actors import control_action
 from mindswarm_exec.service.archived import OlderRecords
-from mindswarm_exec.service.bulk import Bulk, Criteria, chosen
+from mindswarm_exec.service.bulk import Bulk, chosen
 from mindswarm_exec.service.control import UNCHANGED, ExecutionControl, Publisher, RetryFrom
 from mindswarm_exec.service.explaining import Opens, every_project, explanation
-from mindswarm_exec.service.listing import Statuses, checked_statuses
+from mindswarm_exec.service.filters import Criteria, Filter
 from mindswarm_exec.service.queue import queue_status
 from mindswarm_exec.service.records import history_entries
 from mindswarm_exec.service.refusals import parent_refused
@@ -199,22 +198,10 @@ class ExecutionService(ExecutionControl):
     # --- look --------------------------------------------------------------------------------------------
 
     async def list(
-        self,
-        status: Statuses = None,
-        agent_id: str | None = None,
-        task_type: str | None = None,
-        task_id: str | None = None,
-        project_id: str | None = None,
-        since: datetime | None = None,
-        until: datetime | None = None,
-        limit: int = 50,
-        cursor: str | None = None,
-        tag: str | None = None,
-        parent_id: str | None = None,
+        self, *, limit: int = 50, cursor: str | None = None, **criteria: Unpack[Criteria]
     ) -> ExecutionPage:
         """Executions that match, newest first by the instant they took their present status."""
-        statuses = checked_statuses(status, tuple(Status))
-        wanted = listing.Filter(statuses, agent_id, task_type, task_id, project_id, since, until, tag, parent_id)
+        wanted = Filter.of(criteria, tuple(Status))
         page = await listing.page(self._ledger, wanted, limit, cursor, self._older)
         return ExecutionPage(executions=page.executions, next_cursor=page.next_cursor, missing=page.missing)
 
@@ -256,22 +243,10 @@ class ExecutionService(ExecutionControl):
         return ExecutionHistory(execution_id=execution_id, entries=history_entries(await self._record(execution_id)))
 
     async def list_history(
-        self,
-        status: Statuses = None,
-        agent_id: str | None = None,
-        task_type: str | None = None,
-        task_id: str | None = None,
-        project_id: str | None = None,
-        since: datetime | None = None,
-        until: datetime | None = None,
-        limit: int = 50,
-        cursor: str | None = None,
-        tag: str | None = None,
-        parent_id: str | None = None,
+        self, *, limit: int = 50, cursor: str | None = None, **criteria: Unpack[Criteria]
     ) -> ExecutionHistory:
         """Executions that have ended (or are in `status`), newest first."""
-        statuses = checked_statuses(status, sorted(TERMINAL))
-        wanted = listing.Filter(statuses, agent_id, task_type, task_id, project_id, since, until, tag, parent_id)
+        wanted = Filter.of(criteria, sorted(TERMINAL))
         page = await listing.page(self._ledger, wanted, limit, cursor, self._older)
         return ExecutionHistory(executions=page.executions, next_cursor=page.next_cursor, missing=page.missing)
 

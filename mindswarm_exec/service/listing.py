@@ -2,31 +2,26 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Literal
 
-from mindswarm_exec.errors import ArchiveUnavailable, InvalidRequest
+from mindswarm_exec.errors import ArchiveUnavailable
 from mindswarm_exec.ledger import operations, reads
 from mindswarm_exec.ledger.faces import AsyncLedger
 from mindswarm_exec.ledger.listings import Order, Picked, Stretch
 from mindswarm_exec.ledger.operations import Operation
-from mindswarm_exec.ledger.reads import Record
-from mindswarm_exec.lifecycle import TERMINAL, Status
+from mindswarm_exec.lifecycle import TERMINAL
 from mindswarm_exec.models.records import Execution
-from mindswarm_exec.service.archived import OlderRecords
+from mindswarm_exec.service.archived import Found, OlderRecords
 from mindswarm_exec.service.cursors import cursor_at, place_at
+from mindswarm_exec.service.filters import Filter
 from mindswarm_exec.service.records import execution_record
 
 #: Executions that one script looks at, some milliseconds of the server's time; and scripts run for one page. A page
 #: of a rare filter may then be short, with a cursor to go on from.
 MOST_SEEN = 1000
 MOST_ROUNDS = 3
-
-Statuses = Status | str | Sequence[Status | str] | None
-Found = tuple[Order, Execution]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,70 +31,6 @@ class Page:
     executions: tuple[Execution, ...]
     next_cursor: str | None
     missing: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Filter:
-    """What a listed execution must match; None matches all."""
-
-    statuses: tuple[Status, ...] = tuple(Status)
-    agent_id: str | None = None
-    task_type: str | None = None
-    task_id: str | None = None
-    project_id: str | None = None
-    #: bounds on the instant at which the present status was taken
-    since: datetime | None = None
-    until: datetime | None = None
-    tag: str | None = None
-    parent_id: str | None = None
-
-    def admits(self, fields: Record) -> bool:
-        return all(fields.get(name) == value for name, value in self._wanted().items()) and self._has_tag(fields)
-
-    @property
-    def names(self) -> list[str]:
-        """The fields of a record that `admits` looks at."""
-        return [*self._wanted(), *(["options"] if self.tag else [])]
-
-    @property
-    def equal(self) -> dict[str, str]:
-        """The fields that must have a certain value."""
-        return self._wanted()
-
-    @property
-    def since_ms(self) -> int | None:
-        return _ms(self.since)
-
-    @property
-    def until_ms(self) -> int | None:
-        return _ms(self.until)
-
-    def _wanted(self) -> dict[str, str]:
-        names = ("agent_id", "task_type", "task_id", "project_id", "parent_id")
-        return {name: value for name in names if (value := getattr(self, name)) is not None}
-
-    def _has_tag(self, fields: Record) -> bool:
-        options = fields.get("options", "{}")
-        # a name needs no escapes in JSON, so most records are told apart without reading them
-        return self.tag is None or (f'"{self.tag}"' in options and self.tag in json.loads(options).get("tags", ()))
-
-
-def checked_statuses(given: Statuses, otherwise: Sequence[Status]) -> tuple[Status, ...]:
-    """The statuses asked for, by themselves or by name; `otherwise` if none is.
-
-    Raises:
-        InvalidRequest: there is no such status.
-    """
-    if not given:
-        return tuple(otherwise)
-    try:
-        return tuple(Status(each) for each in ([given] if isinstance(given, str) else given))
-    except ValueError:
-        raise InvalidRequest(
-            f"status: there is no such state. The states are {', '.join(Status)}.",
-            field="status",
-            allowed=list(Status),
-        ) from None
 
 
 async def page(
@@ -190,7 +121,3 @@ def _pick(
     stretch = Stretch(wanted.statuses, first, wanted.since_ms, wanted.until_ms, after)
     text = f'"{wanted.tag}"' if wanted.tag else ""
     return operations.pick(stretch, wanted.equal, text, most_seen=MOST_SEEN, most=most)
-
-
-def _ms(moment: datetime | None) -> int | None:
-    return None if moment is None else round(moment.timestamp() * 1000)

@@ -54,7 +54,7 @@ def pages(world: World, limit: int, status: str | None = None) -> list[str]:
     found: list[str] = []
     cursor = None
     while True:
-        page = ask(world, lambda on, at=cursor: on.executions.list_history(status, limit=limit, cursor=at))  # type: ignore[misc]
+        page = ask(world, lambda on, at=cursor: on.executions.list_history(status=status, limit=limit, cursor=at))  # type: ignore[misc]
         found += [execution.execution_id for execution in page.executions]
         cursor = page.next_cursor
         if cursor is None:

@@ -66,14 +66,14 @@ def test_a_bulk_retry_brings_back_what_the_listing_shows(world: World) -> None:
     old = [ended(world, FAIL, tags=["red"]) for _ in range(3)] + [ended(world, FAIL)]
     archive_all(world)
     new = ended(world, FAIL, tags=["red"])
-    listed = [one.execution_id for one in ask(world, lambda on: on.executions.list("failed", tag="red")).executions]
+    listed = [one.execution_id for one in ask(world, lambda on: on.executions.list(status="failed", tag="red")).executions]
     assert listed == [new, *old[2::-1]]
     thought = ask(world, lambda on: on.executions.retry_many(tag="red", dry_run=True))
     assert thought.matched == 4
     assert old[0] not in world.snapshot().executions
     outcome = ask(world, lambda on: on.executions.retry_many(tag="red"))
     assert (outcome.matched, outcome.done, outcome.refused) == (4, 4, 0)
-    assert ask(world, lambda on: on.executions.list("failed")).executions[0].execution_id == old[3]
+    assert ask(world, lambda on: on.executions.list(status="failed")).executions[0].execution_id == old[3]
 
 
 def test_a_restored_execution_leaves_its_idempotency_key_to_a_later_one(world: World) -> None:

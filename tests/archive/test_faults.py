@@ -157,7 +157,7 @@ def test_a_database_that_restarts_or_is_away_loses_nothing_and_says_so(valkey_ur
                 ask(world, lambda on, at=page.next_cursor: on.executions.list_history(cursor=at))  # type: ignore[misc]
             with pytest.raises(ArchiveUnavailable):
                 ask(world, lambda on: on.executions.get(archived[0]))
-            assert [one.execution_id for one in ask(world, lambda on: on.executions.list("queued")).executions]
+            assert [one.execution_id for one in ask(world, lambda on: on.executions.list(status="queued")).executions]
             back()
             assert ask(world, lambda on: on.executions.get(archived[0])).execution_id == archived[0]
         server.stop()

@@ -1,4 +1,7 @@
-"""The params of each method, where the record of the same name is not params enough. Required fields first."""
+"""The params of each method, where the record of the same name is not params enough. Required fields first.
+
+The API checks what comes over the wire by them, and DirectClient what it is called with.
+"""
 
 from __future__ import annotations
 

@@ -1,0 +1,82 @@
+"""What the API refuses, every client refuses: also the one that speaks to the ledger itself, with no wire between."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pytest
+
+from mindswarm_exec.direct import DirectClient
+from mindswarm_exec.errors import InvalidRequest
+from mindswarm_exec.settings import Settings
+
+ID = "01890000-0000-7000-8000-000000000000"
+HOSTILE = "two words\n"
+
+
+@pytest.mark.parametrize(
+    ("verb", "arguments"),
+    [
+        ("list", {"limit": 0}),
+        ("list", {"limit": 501}),
+        ("list", {"nonsense": 1}),
+        ("list", {"since": "yesterday"}),
+        ("list", {"tag": 'a"b'}),
+        ("list", {"status": "lost"}),
+        ("list", {"cursor": "²:x"}),
+        ("get_history", {"limit": -1}),
+        ("get_history", {"until": 3.5, "task_id": HOSTILE}),
+        ("get_history", {"execution_id": ID, "status": "failed"}),
+        ("event_history", {"event_types": ["X!"]}),
+        ("event_history", {"cursor": "last"}),
+        ("event_history", {"limit": 0}),
+        ("start", {"task_type": ["a.b"]}),
+        ("start", {"task_type": HOSTILE}),
+        ("start", {"task_type": "a.b", "project_id": HOSTILE}),
+        ("start", {"task_type": "a.b", "task_id": HOSTILE}),
+        ("start", {"task_type": "a.b", "parent_id": "nobody"}),
+        ("start", {"task_type": "a.b", "idempotency_key": ""}),
+        ("start", {"task_type": "a.b", "idempotency_key": "x" * 256}),
+        ("create_task", {"title": ""}),
+        ("create_task", {"title": "x", "project_id": HOSTILE}),
+        ("create_task", {"title": "x", "nonsense": 1}),
+        ("list_tasks", {"limit": 0}),
+        ("list_tasks", {"status": HOSTILE}),
+        ("update_task", {"task_id": "x", "nonsense": 1}),
+        ("assign_task", {"task_id": "x", "assignee": HOSTILE}),
+        ("cancel", {"execution_id": ID, "reason": "x" * 1001}),
+        ("start_many", {"task_type": HOSTILE, "payloads": [1]}),
+    ],
+)
+def test_what_does_not_fit_is_refused_in_a_sentence(door: Any, verb: str, arguments: dict[str, Any]) -> None:
+    with pytest.raises(InvalidRequest):
+        getattr(door, verb)(**arguments)
+    assert not door.list().executions
+
+
+def test_a_page_of_events_may_begin_with_the_newest(door: Any) -> None:
+    door.start("a.b")
+    (event,) = door.event_history(limit=1, newest_first=True).events
+    assert event.event_type == "execution.created"
+
+
+def test_events_that_do_not_fit_are_refused_before_any_is_awaited(settings: Settings) -> None:
+    assert settings.redis_url is not None
+    with DirectClient(settings.redis_url, settings) as client:
+        for wrong in ({"event_types": ["X!"]}, {"nonsense": 1}, {"from_event_id": "last"}):
+            with pytest.raises(InvalidRequest):
+                next(client.events(**wrong))
+
+
+def test_a_client_that_cannot_open_its_services_says_so_each_time_and_leaves_no_thread(settings: Settings) -> None:
+    assert settings.redis_url is not None
+    wrong = settings.model_copy(update={"archive_url": "nonsense"})
+    with DirectClient(settings.redis_url, wrong) as client:
+        for _ in range(2):
+            with pytest.raises(InvalidRequest, match="MINDSWARM_ARCHIVE_URL cannot be used"):
+                client.get(ID)
+    for thread in threading.enumerate():
+        if thread.name == "direct-client":
+            thread.join(5)
+            assert not thread.is_alive()
