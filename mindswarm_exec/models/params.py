@@ -149,12 +149,12 @@ class CreateTask(WireModel):
 
 
 class UpdateTask(OneTask):
-    title: Title | None = None
-    description: Text | None = None
-    status: Name | None = None
-    task_type: Name | None = None
+    title: Title = ""
+    description: Text = ""
+    status: Name = ""
+    task_type: Name | None = Field(None, description="null: none")
     payload: JsonValue = None
-    assignee: Name | None = None
+    assignee: Name | None = Field(None, description="a person or an agent; null takes the task back")
 
 
 class AssignTask(OneTask):

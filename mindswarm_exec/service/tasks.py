@@ -83,7 +83,10 @@ class TaskService:
 
     @control_action("update")
     async def update(self, task_id: str, **changes: Any) -> Task:
-        """Change title, description, status (open, done, cancelled), task_type, payload or assignee."""
+        """Change title, description, status (open, done, cancelled), task_type, payload or assignee.
+
+        None is a payload too; as task type or assignee it means none.
+        """
         status = changes.get("status")
         if status is not None and status not in SETTABLE:
             raise InvalidRequest(
@@ -96,7 +99,7 @@ class TaskService:
     @control_action("assign")
     async def assign(self, task_id: str, assignee: str | None) -> Task:
         """Give the task to a person or an agent; None takes it back."""
-        return await self._change(task_id, "task.assigned", {"assignee": assignee or ""})
+        return await self._change(task_id, "task.assigned", {"assignee": assignee})
 
     async def _change(self, task_id: str, event: str, changes: dict[str, Any]) -> Task:
         data = event_data(**{name: value for name, value in changes.items() if name != "payload"})
@@ -105,14 +108,11 @@ class TaskService:
             raise UnknownTask.of(task_id)
         return await self.get(task_id)
 
-    def _stored(self, changes: dict[str, Any]) -> dict[str, str | int | float]:
-        stored: dict[str, str | int | float] = {}
-        for name, value in changes.items():
-            if name == "payload":
-                if value is not None:
-                    stored[name] = stored_json(value, "the payload", self._settings.max_payload_bytes)
-            elif value is not None:
-                stored[name] = value
+    def _stored(self, changes: Mapping[str, Any]) -> dict[str, str | int | float]:
+        """The fields of the record. What is None there is empty; a payload of None is JSON as any other."""
+        stored = {name: "" if value is None else value for name, value in changes.items()}
+        if "payload" in changes:
+            stored["payload"] = stored_json(changes["payload"], "the payload", self._settings.max_payload_bytes)
         return stored
 
 

@@ -44,6 +44,8 @@ HOSTILE = "two words\n"
         ("list_tasks", {"limit": 0}),
         ("list_tasks", {"status": HOSTILE}),
         ("update_task", {"task_id": "x", "nonsense": 1}),
+        ("update_task", {"task_id": "x", "title": None}),
+        ("update_task", {"task_id": "x", "status": None}),
         ("assign_task", {"task_id": "x", "assignee": HOSTILE}),
         ("cancel", {"execution_id": ID, "reason": "x" * 1001}),
         ("start_many", {"task_type": HOSTILE, "payloads": [1]}),
@@ -53,6 +55,13 @@ def test_what_does_not_fit_is_refused_in_a_sentence(door: Any, verb: str, argume
     with pytest.raises(InvalidRequest):
         getattr(door, verb)(**arguments)
     assert not door.list().executions
+
+
+def test_what_is_changed_to_null_is_null(door: Any) -> None:
+    task = door.create_task("survey it", task_type="code.survey", payload={"a": 1}, assignee="anna")
+    changed = door.update_task(task.task_id, task_type=None, payload=None, assignee=None)
+    assert (changed.task_type, changed.payload, changed.assignee) == (None, None, None)
+    assert door.get_task(task.task_id) == changed
 
 
 def test_a_page_of_events_may_begin_with_the_newest(door: Any) -> None:
