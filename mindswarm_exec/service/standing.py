@@ -47,7 +47,7 @@ def no_agent(look: Look, demand: DemandClass, found: Sequence[Standing]) -> Wait
     good = [one.seen for one in suitable if reaches(demand, one.agent)]
     if not good:
         return _not_good_enough(look, demand, [one.agent for one in suitable])
-    return _all_taken(look, good)
+    return _all_taken(look, good, demand.agent_id)
 
 
 # --- steps -----------------------------------------------------------------------------------------------
@@ -85,7 +85,7 @@ def _profile(stored: str) -> tuple[frozenset[str], frozenset[str], Mapping[str, 
     return frozenset(profile["task_types"]), frozenset(profile["capabilities"]), profile["labels"]
 
 
-def _all_taken(look: Look, good: Sequence[SeenAgent]) -> WaitingFor:
+def _all_taken(look: Look, good: Sequence[SeenAgent], assigned: str | None) -> WaitingFor:
     """Agents that could serve it are there; none of them has a free slot, or is awake."""
     up = [seen for seen in good if seen.state == "awake" and seen.accepts_work]
     waking = [seen for seen in good if seen.state == "waking"]
@@ -98,8 +98,18 @@ def _all_taken(look: Look, good: Sequence[SeenAgent]) -> WaitingFor:
     if asleep:
         return _asleep(asleep)
     told = "; ".join(_away(seen) for seen in good[:MOST_NAMED]) + (" …" if len(good) > MOST_NAMED else "")
-    step = "start one of them again, or another like it: `mindswarm-exec agent MODULE:ATTR --name NAME`"
-    return because("agents_offline", f"no agent that could serve it is open for work: {told}", step)
+    return because("agents_offline", f"no agent that could serve it is open for work: {told}", _opens(good, assigned))
+
+
+def _opens(closed: Sequence[SeenAgent], assigned: str | None) -> str:
+    """What lets one of the agents take work again, the least effort first."""
+    if any(seen.state == "awake" for seen in closed):
+        return "it starts by itself when that agent has opened"
+    again = f"start '{assigned}' again" if assigned else "start one of them again, or another like it"
+    step = f"{again}: `mindswarm-exec agent MODULE:ATTR --name {assigned or 'NAME'}`"
+    if draining := [seen.agent_id for seen in closed if seen.state == "draining"]:
+        return f"if '{draining[0]}' is not to end: `mindswarm-exec agent-wake {draining[0]}`; else {step}"
+    return step
 
 
 def _busy(

@@ -162,6 +162,16 @@ def test_a_draining_agent_with_a_free_slot_is_away(on: Explained) -> None:
         on.bring(name, {"state": "draining"})
     told = cause(on, submit(on))
     assert told.detail == "no agent that could serve it is open for work: a-1 is draining; a-2 is draining"
+    assert told.next_step.startswith(
+        "if 'a-1' is not to end: `mindswarm-exec agent-wake a-1`; else start one of them"
+    )
+
+
+def test_what_is_assigned_to_an_agent_that_is_away_is_not_sent_to_another_like_it(on: Explained) -> None:
+    on.world.open_agent("a-1", 1)
+    on.bring("a-1", {"state": "offline"})
+    waiting = submit(on, agent={"agent_id": "a-1"})
+    assert cause(on, waiting).next_step == "start 'a-1' again: `mindswarm-exec agent MODULE:ATTR --name a-1`"
 
 
 def test_more_agents_than_are_looked_at_do_not_hide_who_suits(on: Explained) -> None:
