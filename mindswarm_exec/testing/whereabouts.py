@@ -22,7 +22,7 @@ def _doing(found: Execution) -> str:
             return f"attempt {found.attempt} is at {found.progress.fraction:.0%}{message}"
         case Status.PENDING if found.waiting_for is not None:
             is_timed = found.waiting_for.reason in TIMED
-            hint = " Put swarm.clock forward, then swarm.sweep()." if is_timed else ""
+            hint = "; put swarm.clock forward, then swarm.sweep()" if is_timed else ""
             return f"{found.waiting_for.detail}{hint}"
         case Status.PAUSED if found.question is not None:
             return f"it asks {found.question.prompt!r}: answer with provide_input"
