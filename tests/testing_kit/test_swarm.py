@@ -237,7 +237,7 @@ def test_a_failure_is_caused_by_what_the_handler_raised_with_its_lines(swarm: Sw
         (
             "count",
             {"start_at": "2099-01-01T00:00:00Z"},
-            r"count is pending; .* Put swarm\.clock forward, then swarm\.sweep",
+            r"count is pending; .*; put swarm\.clock forward, then swarm\.sweep",
         ),
     ],
 )
