@@ -15,7 +15,7 @@ demo: $(READY)  ## survey Python code with four agents: a pause, a kill -9, a re
 	$(BIN)/mindswarm-exec demo
 
 test: $(READY)  ## unit, ledger, model and end-to-end tests on a real Valkey server
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -46,8 +46,9 @@ class Said:
 
 
 def environment(**ours: str) -> dict[str, str]:
-    """This process's environment without any setting of the engine but `ours`."""
-    theirs = {name: value for name, value in os.environ.items() if not name.startswith("MINDSWARM_")}
+    """This process's environment without any setting of the engine or the terminal but `ours`."""
+    foreign = ("MINDSWARM_", "COLUMNS", "LINES")
+    theirs = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
     return {**theirs, **ours}
 
 

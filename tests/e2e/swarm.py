@@ -42,7 +42,7 @@ FAST = {
     "MINDSWARM_ENFORCEMENT_GRACE_SECONDS": "0.5",
     "MINDSWARM_DRAIN_GRACE_SECONDS": "3",
 }
-START_MS = 30_000
+START_MS = 60_000
 WAIT_MS = 20_000
 
 
@@ -78,7 +78,7 @@ class Process:
         self._child.kill()
         self._child.wait()
 
-    def exit_code(self, within_seconds: float = 20) -> int:
+    def exit_code(self, within_seconds: float = 60) -> int:
         return self._child.wait(within_seconds)
 
 
