@@ -12,7 +12,9 @@ COPY scheduler scheduler
 RUN pip install '.[api,client,cli,flower,otel,postgresql]'
 
 FROM python:3.11-slim
-RUN groupadd --gid 10001 mindswarm && useradd --uid 10001 --gid 10001 --home-dir /app --no-create-home mindswarm
+# /archive: a volume that is mounted there for the first time becomes its user's
+RUN groupadd --gid 10001 mindswarm && useradd --uid 10001 --gid 10001 --home-dir /app --no-create-home mindswarm \
+    && install -d -o 10001 -g 10001 /archive
 COPY --from=build /opt/mindswarm /opt/mindswarm
 WORKDIR /app
 # agents of your own are mounted below /app, or go into an image made FROM this one, with what they need: its pip

@@ -58,7 +58,8 @@ def check_of(service: dict[str, Any]) -> list[str]:
 class Containers:
     """Starts services of the compose file beside a swarm's server: same words, same environment.
 
-    Names of the compose network become loopback: the ledger's host, and addresses that bind to every interface.
+    Names of the compose network become loopback: the ledger's host, and addresses that bind to every interface. The
+    volume of the archive becomes the swarm's directory.
     """
 
     def __init__(self, swarm: Swarm, agent: str = "words:counter", **interpolated: str) -> None:
@@ -72,6 +73,7 @@ class Containers:
         for name, value in given.items():
             value = re.sub(r"\$\{(\w+)[^}]*\}", lambda found: self._interpolated[found[1]], value)
             value = value.replace("redis://valkey:6379/0", self._swarm.server.url)
+            value = value.replace("sqlite:////archive/", f"sqlite:///{self._swarm.directory}/")
             given[name] = value.replace("0.0.0.0", "127.0.0.1")
         return image_environment() | given | own
 

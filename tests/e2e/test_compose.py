@@ -81,6 +81,15 @@ def test_the_ledger_keeps_its_data_and_refuses_rather_than_forgets() -> None:
     assert compose()["services"]["valkey"]["volumes"] == ["valkey:/data"]
 
 
+def test_what_has_ended_is_kept_in_a_volume_of_those_that_write_and_read_it() -> None:
+    services = engine_services()
+    for name in ("api", "dispatcher"):
+        assert services[name]["environment"]["MINDSWARM_ARCHIVE_URL"] == "sqlite:////archive/archive.db"
+        assert services[name]["volumes"] == ["archive:/archive"]
+    assert "archive" in compose()["volumes"]
+    assert re.search(r"install -d -o 10001 -g 10001 /archive$", DOCKERFILE.read_text(), re.MULTILINE)
+
+
 def test_the_image_is_built_in_stages_and_runs_as_nobody_in_particular() -> None:
     text = DOCKERFILE.read_text()
     assert len(re.findall(r"^FROM ", text, re.MULTILINE)) == 2
@@ -129,6 +138,8 @@ def test_what_the_containers_would_run_works_together(swarm: Swarm) -> None:
         handle = one.start("words.count", {"texts": ["to be or not", "to be"]})
         assert handle.result(timeout=30) == {"text 0": 4, "text 1": 2}
         assert other.get(handle.execution_id).agent_id in names
+        assert one.get_history().executions[0].execution_id == handle.execution_id
+    assert (swarm.directory / "archive.db").is_file()
     assert httpx.post(f"{first}/rpc", json={}).status_code == 401
     flower = f"http://127.0.0.1:{ports['flower']['FLOWER_PORT']}"
     assert httpx.get(f"{flower}/api/tasks", auth=LOGIN).status_code == 200
