@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import time
 import urllib.request
 from collections.abc import Callable
@@ -15,6 +14,7 @@ from benchmarks.processes import percentile, process, wait_until
 from benchmarks.scenarios import Sizes, flush
 from benchmarks.sides import Ours
 from benchmarks.table import Row
+from mindswarm_exec.cli.stack import free_port
 from mindswarm_exec.client import ExecutionClient
 from mindswarm_exec.embedded import EmbeddedServer
 
@@ -28,7 +28,7 @@ RUN_API = (
 def http_rows(server: EmbeddedServer, logs: Path, sizes: Sizes) -> list[Row]:
     """Submissions one by one and in batches, and round trips whose end is awaited over the WebSocket."""
     flush(redis.Redis.from_url(server.url))
-    port = _free_port()
+    port = free_port()
     url = f"http://127.0.0.1:{port}"
     environment = {"MINDSWARM_REDIS_URL": server.url, "MINDSWARM_API_PORT": str(port)}
     with (
@@ -72,9 +72,3 @@ def _answers(url: str) -> bool:
             return bool(answer.status == 200)
     except (URLError, OSError):
         return False
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -49,7 +49,7 @@ def echo(ctx: SyncExecutionContext, payload: Any) -> Any:
 @agent.task("wait.thread")
 def wait_on_thread(ctx: SyncExecutionContext, payload: dict[str, Any]) -> dict[str, Any]:
     """Run until a file appears, calling the context all the while."""
-    note("began", f"{ctx.execution_id} {ctx.agent_id} {ctx.attempt}")
+    began(ctx)
     while not exists(payload["file"]):
         ctx.progress(0.5, "waiting")
         time.sleep(POLL_SECONDS)
@@ -60,7 +60,7 @@ def wait_on_thread(ctx: SyncExecutionContext, payload: dict[str, Any]) -> dict[s
 @agent.task("wait.deaf")
 def wait_deaf(ctx: SyncExecutionContext, payload: dict[str, Any]) -> dict[str, Any]:
     """Run until a file appears and never look at the context: nothing can stop it."""
-    note("began", f"{ctx.execution_id} {ctx.agent_id} {ctx.attempt}")
+    began(ctx)
     while not exists(payload["file"]):
         time.sleep(POLL_SECONDS)
     note("effects", f"{ctx.execution_id} {ctx.agent_id} {ctx.attempt}")
@@ -70,7 +70,7 @@ def wait_deaf(ctx: SyncExecutionContext, payload: dict[str, Any]) -> dict[str, A
 @agent.task("wait.async")
 async def wait_async(ctx: ExecutionContext, payload: dict[str, Any]) -> dict[str, Any]:
     """Run until a file appears; `finally` leaves a trace."""
-    note("began", f"{ctx.execution_id} {ctx.agent_id} {ctx.attempt}")
+    began(ctx)
     try:
         await appears(payload["file"])
         note("effects", f"{ctx.execution_id} {ctx.agent_id} {ctx.attempt}")
@@ -83,7 +83,8 @@ async def wait_async(ctx: ExecutionContext, payload: dict[str, Any]) -> dict[str
 async def steps(ctx: ExecutionContext, payload: dict[str, Any]) -> dict[str, Any]:
     """Count with a checkpoint at each step; step `hold` waits for a file, checkpointing while it does."""
     begun_at = ctx.checkpoint_state.get("next", 0)
-    note("began", f"{ctx.execution_id} {ctx.agent_id} {ctx.attempt}")
+    began(ctx)
+    assert isinstance(begun_at, int)
     for step in range(begun_at, payload["steps"]):
         while step == payload.get("hold") and not exists(payload["file"]):
             await asyncio.sleep(POLL_SECONDS)

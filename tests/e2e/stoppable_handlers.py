@@ -8,7 +8,7 @@ import time
 from typing import Any
 
 from mindswarm_exec import Agent, ExecutionContext, SyncExecutionContext
-from tests.e2e.handlers import POLL_SECONDS, appears, began, exists, note
+from tests.e2e.handlers import POLL_SECONDS, appears, began, exists, note, steps
 
 agent = Agent("stoppable")
 
@@ -17,7 +17,7 @@ agent = Agent("stoppable")
 
 
 def count(ctx: SyncExecutionContext, payload: dict[str, Any]) -> dict[str, Any]:
-    """Count to `steps` with a checkpoint at each step; at step `hold` checkpoint until a file appears."""
+    """As `steps`, for a thread or a process."""
     begun_at = ctx.checkpoint_state.get("next", 0)
     began(ctx)
     assert isinstance(begun_at, int)
@@ -29,20 +29,7 @@ def count(ctx: SyncExecutionContext, payload: dict[str, Any]) -> dict[str, Any]:
     return {"agent": ctx.agent_id, "from": begun_at}
 
 
-@agent.task("steps.async")
-async def count_async(ctx: ExecutionContext, payload: dict[str, Any]) -> dict[str, Any]:
-    """As `count`."""
-    begun_at = ctx.checkpoint_state.get("next", 0)
-    began(ctx)
-    assert isinstance(begun_at, int)
-    for step in range(begun_at, payload["steps"]):
-        while step == payload.get("hold") and not exists(payload["file"]):
-            await asyncio.sleep(POLL_SECONDS)
-            await ctx.checkpoint({"next": step})
-        await ctx.checkpoint({"next": step + 1})
-    return {"agent": ctx.agent_id, "from": begun_at}
-
-
+agent.task("steps.async")(steps)
 agent.task("steps.thread")(count)
 agent.task("steps.process", isolation="process")(count)
 

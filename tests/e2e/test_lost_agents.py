@@ -43,7 +43,7 @@ def running_on(swarm: Swarm, agent: str, task_type: str, file: str, **options: o
 
 
 def test_nothing_moves_when_an_agent_freezes_for_less_than_its_lease(swarm: Swarm, nomad: Process) -> None:
-    execution_id = running_on(swarm, "nomad", "wait.thread", "f03")
+    execution_id = running_on(swarm, "nomad", "wait.thread", "froze-shortly")
     renewed = swarm.redis.hget(swarm.key("agent", "nomad"), "lease_expires_at_ms")
     eventually(lambda: _differs(swarm.redis.hget(swarm.key("agent", "nomad"), "lease_expires_at_ms"), renewed))
     nomad.freeze()
@@ -52,7 +52,7 @@ def test_nothing_moves_when_an_agent_freezes_for_less_than_its_lease(swarm: Swar
     nomad.thaw()
     eventually(lambda: _at_least(int(time.time() * 1000), lease_ms + 500))
     assert swarm.get(execution_id).agent_id == "nomad"
-    swarm.touch("f03")
+    swarm.touch("froze-shortly")
     ended = swarm.await_end(execution_id)
     assert (ended.agent_id, ended.attempt, ended.lost_attempts) == ("nomad", 1, 0)
 
@@ -80,7 +80,7 @@ def test_a_message_lost_after_the_pop_is_sent_again(swarm: Swarm, nomad: Process
 
 def test_a_frozen_agent_cannot_complete_what_another_has_taken_over(swarm: Swarm, nomad: Process) -> None:
     kinds = ("wait.thread", "wait.async", "wait.deaf")
-    moved = [running_on(swarm, "nomad", kind, "f02") for kind in kinds]
+    moved = [running_on(swarm, "nomad", kind, "froze-for-long") for kind in kinds]
     nomad.freeze()
     for execution_id in moved:
         eventually(lambda one=execution_id: _runs_on(swarm, one, "steady"), 15_000)
@@ -89,13 +89,13 @@ def test_a_frozen_agent_cannot_complete_what_another_has_taken_over(swarm: Swarm
     swarm.await_agents("nomad")
     for execution_id in moved:
         _runs_on(swarm, execution_id, "steady")
-    swarm.touch("f02")
+    swarm.touch("froze-for-long")
     for execution_id in moved:
         ended = swarm.await_end(execution_id)
         assert (ended.agent_id, ended.result) == ("steady", {"agent": "steady", "attempt": 2})
         wanted = {"started": 2, "completed": 1, "released": 1}
         assert count_of(swarm.event_types(execution_id), *wanted) == wanted
-    again = swarm.start("wait.thread", {"file": "f02"}, on="nomad")
+    again = swarm.start("wait.thread", {"file": "froze-for-long"}, on="nomad")
     assert swarm.await_end(again).agent_id == "nomad"
     swarm.await_load("nomad", 0)
 
@@ -107,12 +107,12 @@ def _says(log: str, words: str) -> None:
 def test_work_of_an_agent_killed_with_minus_9_is_elsewhere_within_lease_and_sweep(
     swarm: Swarm, nomad: Process
 ) -> None:
-    execution_id = running_on(swarm, "nomad", "wait.thread", "f01")
+    execution_id = running_on(swarm, "nomad", "wait.thread", "killed")
     nomad.kill()
     killed_at = time.monotonic()
     eventually(lambda: _runs_on(swarm, execution_id, "steady"), 15_000)
     assert time.monotonic() - killed_at < LEASE_AND_SWEEP_SECONDS + ALLOWANCE_SECONDS
-    swarm.touch("f01")
+    swarm.touch("killed")
     ended = swarm.await_end(execution_id)
     assert (ended.status, ended.agent_id) == (COMPLETED, "steady")
     assert (ended.attempt, ended.lost_attempts, ended.failed_attempts) == (2, 1, 0)
@@ -131,13 +131,13 @@ def _runs_on(swarm: Swarm, execution_id: str, agent: str) -> None:
 def test_of_two_agents_under_one_name_the_newer_works_and_the_older_says_so_and_exits(swarm: Swarm) -> None:
     older = swarm.agent("twin")
     swarm.await_agents("twin")
-    execution_id = running_on(swarm, "twin", "wait.async", "f14")
+    execution_id = running_on(swarm, "twin", "wait.async", "two-of-a-name")
     incarnation = swarm.agent_record("twin").incarnation
     newer = swarm.agent("twin")
     assert older.exit_code() == 76
     assert "another process has taken this agent's name" in older.log
     eventually(lambda: _differs(swarm.agent_record("twin").incarnation, incarnation))
-    swarm.touch("f14")
+    swarm.touch("two-of-a-name")
     ended = swarm.await_end(execution_id)
     assert (ended.status, ended.attempt) == (COMPLETED, 2)
     assert ended.lost_attempts <= 1, "none if the older one still handed it back itself"
