@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 
-from mindswarm_exec.client.async_line import ANSWER_SECONDS, Line
+from mindswarm_exec.client.async_line import Line
+from mindswarm_exec.client.calling import ANSWER_SECONDS
 from mindswarm_exec.client.ends import EndWatch, not_ready
 from mindswarm_exec.client.wire import Address
 from mindswarm_exec.errors import ApiUnavailable

@@ -11,12 +11,8 @@ import httpx
 from websockets.sync.client import ClientConnection
 
 from mindswarm_exec.client import verbs
-from mindswarm_exec.client.blocking_line import ANSWER_SECONDS, CONNECT_SECONDS, Line
-from mindswarm_exec.client.calling import (
-    Script,
-    make,
-    make_batch,
-)
+from mindswarm_exec.client.blocking_line import Line
+from mindswarm_exec.client.calling import ANSWER_SECONDS, CONNECT_SECONDS, Script, make, make_batch
 from mindswarm_exec.client.ends import result_of
 from mindswarm_exec.client.following import ExecutionFollower, Follower
 from mindswarm_exec.client.verbs import UNCHANGED, Options, StartFrom

@@ -13,6 +13,10 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidSta
 from websockets.sync.client import ClientConnection, connect
 
 from mindswarm_exec.client.calling import (
+    CLOSE_SECONDS,
+    CONNECT_SECONDS,
+    MAX_MESSAGE_BYTES,
+    MOST_IDLE_SOCKETS,
     Connect,
     Dropped,
     Effect,
@@ -28,15 +32,6 @@ from mindswarm_exec.errors import MindSwarmError
 from mindswarm_exec.tracing import trace_headers
 
 T = TypeVar("T")
-
-#: WebSockets that are kept for the next conversation.
-MOST_IDLE_SOCKETS = 8
-#: Messages of the API are at most this large: a result with all that surrounds it.
-MAX_MESSAGE_BYTES = 64 << 20
-CONNECT_SECONDS = 10.0
-#: A farewell is waited for this long: one that streams has other things in its buffers first.
-CLOSE_SECONDS = 1.0
-ANSWER_SECONDS = 30.0
 
 
 class Line:

@@ -17,6 +17,13 @@ T = TypeVar("T")
 
 #: A call that may be repeated is sent this often before its failure is told.
 TRIES = 3
+#: Bounds on making a connection, on its answer, and on its farewell: one that streams has other things in its buffers
+#: first.
+CONNECT_SECONDS, ANSWER_SECONDS, CLOSE_SECONDS = 10.0, 30.0, 1.0
+#: WebSockets that are kept for the next conversation.
+MOST_IDLE_SOCKETS = 8
+#: Messages of the API are at most this large: a result with all that surrounds it.
+MAX_MESSAGE_BYTES = 64 << 20
 
 
 @dataclass(frozen=True)

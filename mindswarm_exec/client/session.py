@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
-from mindswarm_exec.client.calling import Connect, Dropped, Receive, Script, Send, Sleep
+from mindswarm_exec.client.calling import ANSWER_SECONDS, Connect, Dropped, Receive, Script, Send, Sleep
 from mindswarm_exec.client.wire import Address, Call, encode, outcome, parse
 from mindswarm_exec.errors import MindSwarmError
 
@@ -18,8 +18,6 @@ Notification = dict[str, Any]
 RECHECK_SECONDS = 5.0
 #: An API that is away for longer is given up.
 PATIENCE_SECONDS = 60.0
-#: An answer that takes longer is taken for a broken connection.
-ANSWER_SECONDS = 30.0
 #: Waits between attempts to connect.
 _BACKOFF_SECONDS = (0.05, 0.1, 0.25, 0.5, 1.0)
 
