@@ -62,7 +62,11 @@ def broker_is_ledger(settings: Settings, ledger_url: str) -> bool:
 
 def broker_priority(broker_url: str, priority: int) -> int:
     """Our priority (9 most urgent) in the broker's terms: on Redis kombu's 0 is the most urgent, on RabbitMQ 9."""
-    return 9 - priority if urlsplit(broker_url).scheme.startswith(("redis", "rediss", "valkey")) else priority
+    return 9 - priority if _is_redis(broker_url) else priority
+
+
+def _is_redis(broker_url: str) -> bool:
+    return urlsplit(broker_url).scheme.startswith(("redis", "valkey"))
 
 
 def redelivery_seconds(settings: Settings) -> float:
@@ -103,7 +107,7 @@ def create_app(
 
 
 def _transport_options(broker_url: str, settings: Settings, acknowledges: bool) -> dict[str, object]:
-    if not urlsplit(broker_url).scheme.startswith(("redis", "valkey")):
+    if not _is_redis(broker_url):
         return {"confirm_publish": True}
     return {
         # recovery is the ledger's: a wake-up is a hint, so kombu need not track it or deliver it again

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import click
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from mindswarm_exec.cli.screen import Screen
 from mindswarm_exec.client import ExecutionClient
-from mindswarm_exec.errors import ApiUnavailable
+from mindswarm_exec.client.wire import as_record
 from mindswarm_exec.models.addresses import CLI_USER_AGENT
 from mindswarm_exec.settings import Settings
 
@@ -52,17 +52,6 @@ def remote(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def read_as(model: type[Record], value: Any) -> Record:
-    """Read an answer of the API as a record.
-
-    Raises:
-        ApiUnavailable: it is none; the API is of another version, or no API of ours.
-    """
-    try:
-        return model.model_validate(value)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(map(str, first["loc"])) or "the answer"
-        raise ApiUnavailable(
-            f"the API's answer is no {model.__name__} ({where}: {first['msg']}). "
-            "Use the same version of mindswarm-exec on both sides, or --json."
-        ) from None
+    """An answer of the API as a record. Raises ApiUnavailable if it is none."""
+    found: Record = as_record(model)(value)
+    return found

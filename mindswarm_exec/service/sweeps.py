@@ -37,6 +37,7 @@ from mindswarm_exec.models.records import Failure
 from mindswarm_exec.service.actors import acting_as, latest_actor
 from mindswarm_exec.service.control import CANCELLED_ON_REQUEST, cancellation_of_children, resumption_of_starved
 from mindswarm_exec.service.lost_spans import tell_lost, traced_records
+from mindswarm_exec.service.submission import DEFAULT_MAX_LOST_ATTEMPTS
 
 #: Messages that may go unclaimed before the attempt is taken back from the agent.
 MOST_DELIVERIES = 3
@@ -45,8 +46,6 @@ MOST_DUE = 500
 SOURCE = "sweep"
 #: Sweep periods without any sweep after which others sweep in beat's place.
 SILENT_PERIODS = 3
-
-_DEFAULT_MAX_LOST = int(ExecutionOptions.model_fields["max_lost_attempts"].default)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +110,7 @@ def _loss(agent_id: str, one: LostAttempt, why: str) -> Operation[Any]:
         return operations.settle(one, agent_id, SOURCE, Settlement(RELEASE, json.dumps(data)), {})
     if one.status is PAUSED:  # it was frozen: an ordinary pause is left, from its latest checkpoint
         return operations.settle(one, agent_id, SOURCE, Settlement(STRAND, json.dumps(data)), {})
-    move = after_loss(one.lost_attempts + 1, one.max_lost_attempts or _DEFAULT_MAX_LOST).move
+    move = after_loss(one.lost_attempts + 1, one.max_lost_attempts or DEFAULT_MAX_LOST_ATTEMPTS).move
     fields: dict[str, str | int | float] = {}
     if move.target is FAILED:
         message = f"{one.lost_attempts + 1} attempts were lost with their agents; {why}"
