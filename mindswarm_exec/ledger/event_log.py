@@ -131,11 +131,6 @@ class EventLog:
         newest = await self.read_newest(1)
         return newest[0].event_id if newest else START
 
-    async def oldest_id(self) -> str:
-        """The id of the oldest event that is kept, or START."""
-        oldest = await self.read(START, 1)
-        return oldest[0].event_id if oldest else START
-
     async def extent(self) -> Extent:
         """The two ends of the stream."""
         with translated_errors():

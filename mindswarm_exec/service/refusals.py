@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mindswarm_exec.errors import AlreadyAnswered, MoveRefused, PauseNotObeyed, UnknownExecution
 from mindswarm_exec.ledger.replies import BudgetSpent, ParentOver, ParentUnknown
-from mindswarm_exec.lifecycle import MOVES, RUNNING, Move
+from mindswarm_exec.lifecycle import RUNNING, Move, Status, moves_from
 
 
 def refusal(move: Move, execution_id: str, found: str) -> MoveRefused:
@@ -107,7 +107,7 @@ def _participle(move: Move) -> str:
 
 
 def _advice(move: Move, found: str) -> str:
-    ways = [row.name for row in MOVES if found in row.sources and row.name in ("resume", "retry", "cancel")]
+    ways = [row.name for row in moves_from(Status(found)) if row.name in ("resume", "retry", "cancel")]
     if move.name == "retry" and found == "completed":
         return " Start a new execution to run it again."
     if move.name == "resume" and found == RUNNING:

@@ -67,7 +67,16 @@ class TaskService:
         """Tasks that match, newest first, and the cursor to go on from (None: there are no more).
 
         A page may be short, even empty: so many tasks are looked at, however few of them match.
+
+        Raises:
+            InvalidRequest: there is no such status, or the cursor is none.
         """
+        if status is not None and status not in STATUSES:
+            raise InvalidRequest(
+                f"status: no task is ever '{status}'. It is one of {', '.join(STATUSES)}.",
+                field="status",
+                allowed=list(STATUSES),
+            )
         after = place_at(cursor)
         places = await self._ledger.run(reads.task_places(None if after is None else after[0], MOST_SEEN))
         behind = [place for place in places if after is None or place < after]

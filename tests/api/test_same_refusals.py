@@ -43,6 +43,7 @@ HOSTILE = "two words\n"
         ("create_task", {"title": "x", "nonsense": 1}),
         ("list_tasks", {"limit": 0}),
         ("list_tasks", {"status": HOSTILE}),
+        ("list_tasks", {"status": "completed"}),
         ("update_task", {"task_id": "x", "nonsense": 1}),
         ("update_task", {"task_id": "x", "title": None}),
         ("update_task", {"task_id": "x", "status": None}),
