@@ -95,6 +95,16 @@ MOVES = (
     STRAND,
 )
 
+#: Events of an execution that are no moves: they carry news of an attempt, or a wish not yet obeyed.
+NEWS_EVENTS = (
+    "execution.progress",
+    "execution.output",
+    "execution.checkpoint",
+    "execution.pause_requested",
+    "execution.cancel_requested",
+    "execution.budget",
+)
+
 #: The deadlines that are watched in each state. Their instants are the fields `<name>_at_ms` of an
 #: execution; the earliest of those that are watched is its score in the `deadlines` zset.
 WATCHED: dict[Status, tuple[str, ...]] = {

@@ -13,6 +13,7 @@ from mindswarm_exec.lifecycle import (
     FAIL,
     LOSE,
     MOVES,
+    NEWS_EVENTS,
     PAUSE,
     PENDING,
     POSTPONE,
@@ -84,6 +85,7 @@ def test_a_status_and_an_event_say_which_status_follows(status: Status) -> None:
 def test_rows_have_names_and_events_of_their_own_kind() -> None:
     assert len({move.name for move in MOVES}) == len(MOVES)
     assert all(move.event.startswith("execution.") for move in MOVES)
+    assert not {move.event for move in MOVES} & set(NEWS_EVENTS)
 
 
 def test_only_create_has_no_source_and_nothing_moves_to_where_it_is() -> None:
