@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -140,3 +141,10 @@ def test_the_scraper_finds_the_api_and_has_a_key() -> None:
     assert monitor["selector"]["matchLabels"] == service["metadata"]["labels"]
     assert monitor["endpoints"][0]["port"] in [port["name"] for port in service["spec"]["ports"]]
     assert monitor["endpoints"][0]["authorization"]["credentials"]["key"] == "api-key"
+
+
+def test_the_alerts_for_the_operator_are_those_for_prometheus() -> None:
+    made = subprocess.run([DIRECTORY / "prometheus_rule.sh"], capture_output=True, text=True, check=True)
+    rule = yaml.safe_load(made.stdout)
+    assert (rule["apiVersion"], rule["kind"]) == ("monitoring.coreos.com/v1", "PrometheusRule")
+    assert rule["spec"] == yaml.safe_load((DIRECTORY.parent / "prometheus" / "alerts.yml").read_text())
