@@ -8,8 +8,8 @@ import subprocess
 from pathlib import Path
 from typing import Self
 
+from mindswarm_exec.cli.stack import free_port
 from tests.debian import required
-from tests.e2e.swarm import free_port
 from tests.eventually import eventually
 
 #: Debian's script without the wrapper around it, which insists on a system account.

@@ -7,7 +7,8 @@ from typing import Any
 
 import httpx
 
-from tests.e2e.swarm import START_MS, Swarm, free_port
+from mindswarm_exec.cli.stack import free_port
+from tests.e2e.swarm import START_MS, Swarm
 from tests.eventually import eventually
 
 PASSWORD = ("operator", "open sesame")

@@ -7,7 +7,6 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Awaitable, Iterable, Iterator
@@ -18,6 +17,7 @@ from weakref import WeakSet
 import httpx
 import redis
 
+from mindswarm_exec.cli.stack import free_port
 from mindswarm_exec.embedded import EmbeddedServer, start_embedded
 from mindswarm_exec.ledger.faces import AsyncLedger, connect_async
 from mindswarm_exec.lifecycle import Status
@@ -272,14 +272,6 @@ class Swarm:
     def logs(cls) -> Iterable[tuple[str, str]]:
         """What the processes of every swarm that runs have said."""
         return [(process.name, process.log[-6000:]) for swarm in cls.all for process in swarm.processes]
-
-
-def free_port() -> int:
-    """A port of loopback that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _answers(url: str) -> bool:

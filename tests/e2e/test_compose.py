@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from mindswarm_exec.cli.contents import ROWS
+from mindswarm_exec.cli.stack import free_port
 from mindswarm_exec.client import ExecutionClient
 from mindswarm_exec.lifecycle import COMPLETED, RUNNING
 from mindswarm_exec.settings import PREFIX, Settings
@@ -22,7 +23,7 @@ from tests.e2e.compose_file import (
     volumes_of,
     words_of,
 )
-from tests.e2e.swarm import HANDLERS, START_MS, Swarm, free_port
+from tests.e2e.swarm import HANDLERS, START_MS, Swarm
 from tests.eventually import eventually
 
 SERVICES = sorted(engine_services())

@@ -12,9 +12,10 @@ import httpx
 import pytest
 import yaml
 
+from mindswarm_exec.cli.stack import free_port
 from mindswarm_exec.lifecycle import FAILED, RUNNING
 from tests.debian import required
-from tests.e2e.swarm import ROOT, START_MS, Process, Swarm, free_port
+from tests.e2e.swarm import ROOT, START_MS, Process, Swarm
 from tests.eventually import eventually, must_be
 
 pytestmark = pytest.mark.needs_program("prometheus")

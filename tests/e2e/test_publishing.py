@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from mindswarm_exec.celery_app import redelivery_seconds
+from mindswarm_exec.cli.stack import free_port
 from mindswarm_exec.lifecycle import COMPLETED
 from tests.e2e.celery_program import CeleryProgram
-from tests.e2e.swarm import Swarm, free_port
+from tests.e2e.swarm import Swarm
 from tests.eventually import eventually
 
 #: Stores an execution as the API does, and is gone before it could do anything else.

@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 import redis
 
+from mindswarm_exec.cli.stack import free_port
 from mindswarm_exec.lifecycle import CANCELLED, COMPLETED
 from tests.debian import required
 from tests.e2e.celery_program import CeleryProgram
-from tests.e2e.swarm import START_MS, Swarm, free_port
+from tests.e2e.swarm import START_MS, Swarm
 from tests.eventually import eventually
 
 pytestmark = pytest.mark.needs_program("redis-server")

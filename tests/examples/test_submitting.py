@@ -9,8 +9,9 @@ from typing import Any
 import httpx
 import pytest
 
+from mindswarm_exec.cli.stack import free_port
 from mindswarm_exec.lifecycle import COMPLETED
-from tests.e2e.swarm import ROOT, Swarm, free_port
+from tests.e2e.swarm import ROOT, Swarm
 from tests.eventually import eventually
 
 #: Whether a program has imported nothing of ours.
