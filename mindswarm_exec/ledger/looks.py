@@ -7,8 +7,26 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 
+class PastState(NamedTuple):
+    """A state that an agent was in from `since_ms` on, after so many matches had been made."""
+
+    since_ms: int
+    uses: int
+    state: str
+    accepts_work: bool
+
+    @classmethod
+    def of(cls, stored: str) -> PastState:
+        since_ms, uses, state, accepts_work = stored.split(" ")
+        return cls(int(since_ms), int(uses), state, accepts_work == "1")
+
+
 class SeenAgent(NamedTuple):
-    """A registered agent. `profile` is JSON; `success_rate` is on the task type asked about, None at first."""
+    """A registered agent. `profile` is JSON; `success_rate` is on the task type asked about, None at first.
+
+    `past_states` are its latest changes of state as its record has them, newest first; empty where no choice is to
+    be explained. `state_at` reads them.
+    """
 
     agent_id: str
     profile: str
@@ -21,6 +39,14 @@ class SeenAgent(NamedTuple):
     lease_expires_at_ms: int
     success_rate: float | None
     load: int
+    past_states: str = ""
+
+    def state_at(self, at_ms: int, use: int) -> PastState | None:
+        """The state that it was in when the match of that instant and number was made; None: that is forgotten."""
+        changes = [PastState.of(stored) for stored in self.past_states.split(";") if stored]
+        if not changes or (changes[0].state, changes[0].accepts_work) != (self.state, self.accepts_work):
+            return None  # a change was not noted: its process is of an earlier version
+        return next((one for one in changes if (one.since_ms, one.uses) < (at_ms, use)), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +168,7 @@ def _holder(facts: Sequence[str]) -> SeenHolder:
 
 
 def _agent(facts: Sequence[Any]) -> SeenAgent:
-    agent_id, profile, state, accepts, most, last_used, passed_over, registered_at, lease, rate, load = facts
+    agent_id, profile, state, accepts, most, last_used, passed_over, registered_at, lease, rate, load, past = facts
     return SeenAgent(
         agent_id,
         profile,
@@ -155,4 +181,5 @@ def _agent(facts: Sequence[Any]) -> SeenAgent:
         int(lease),
         None if rate is None else float(rate),
         int(load),
+        past,
     )

@@ -108,6 +108,7 @@ def _constants(body: str, settings: Settings, test_clock: bool) -> str:
         "FREE_SLOT_WEIGHT": settings.free_slot_weight,
         "SUCCESS_WEIGHT": settings.success_weight,
         "AFFINITY_BONUS": settings.affinity_bonus,
+        "WEIGHTS": _quoted(f"{settings.idle_bonus:.6g}/{settings.free_slot_weight:.6g}"),
         "SUCCESS_SMOOTHING": settings.success_smoothing,
         "TEST_CLOCK": str(test_clock).lower(),
     }

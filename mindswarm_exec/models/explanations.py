@@ -55,10 +55,16 @@ class LanePosition(WireModel):
 
 
 class RunnerUp(WireModel):
-    """An agent that was free when the choice was made, and its score without affinity."""
+    """An agent that was free when the choice was made.
+
+    In notes of earlier versions `terms`, `load` and `max_concurrent` are null, and affinity is left out of the score.
+    """
 
     agent_id: str
-    score: float
+    score: float = Field(description="to a hundredth of a point, as scores are compared")
+    terms: ScoreTerms | None = Field(None, description="null also where it had more points than count")
+    load: int | None = Field(None, description="of its slots at that moment")
+    max_concurrent: int | None = None
 
 
 class Choice(WireModel):
@@ -70,14 +76,10 @@ class Choice(WireModel):
     terms: ScoreTerms
     load: int = Field(description="of its slots when it was chosen, this one not counted")
     max_concurrent: int
-    runners_up: tuple[RunnerUp, ...] = Field(
-        (), description="the best of the others that were free; where they are fewer than four, all of them"
-    )
-    margin: float | None = Field(None, description="its score less the best other's; null: nobody else was free")
 
 
 class RuledOut(WireModel):
-    """A registered agent that the choice passed over, and what can be said today of why."""
+    """A registered agent that the choice passed over, and why."""
 
     agent_id: str
     because: str
@@ -88,9 +90,16 @@ class Placement(Choice):
 
     attempt: int = Field(description="the attempt that it was made for")
     at: Instant
+    runners_up: tuple[RunnerUp, ...] = Field(
+        (),
+        description="of the others that were free the best four and the one that affinity favours, the highest first",
+    )
+    margin: float | None = Field(
+        None, description="its score less the highest of the others; null: nobody else was free"
+    )
     ruled_out: tuple[RuledOut, ...] = Field(
         (),
-        description="the other agents that are registered now, and why none of them was chosen then; empty where the "
+        description="the other agents that are registered now, and what ruled each of them out then; empty where the "
         "demand has changed since",
     )
 

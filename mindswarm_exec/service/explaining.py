@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 from mindswarm_exec.ledger.looks import Look
 from mindswarm_exec.lifecycle import PAUSED, PENDING, TERMINAL, Status
 from mindswarm_exec.models.explanations import (
     CandidateView,
-    Choice,
     Explanation,
     LanePosition,
     Placement,
-    RunnerUp,
     ScoreTerms,
 )
 from mindswarm_exec.models.options import DemandClass
 from mindswarm_exec.models.records import Instant, instant
 from mindswarm_exec.selection import reaches, score
 from mindswarm_exec.service.entering import what_follows
+from mindswarm_exec.service.noted import read_note
 from mindswarm_exec.service.passed_over import demand_changed_since_choice, passed_over
 from mindswarm_exec.service.standing import Standing, silence, standings
 from mindswarm_exec.service.waiting import demand_of, waiting_for
@@ -60,21 +58,24 @@ def explanation(
     )
 
 
-def choice(stored: str | None) -> Choice | None:
-    """The latest choice, as the ledger noted it: agent, way, score and its terms, load, slots, the others free."""
-    return None if stored is None else Choice(**_facts_of(stored))
-
-
 def placement(look: Look, demand: DemandClass, found: Sequence[Standing]) -> Placement | None:
     """The latest choice, with what is known of the agents that it passed over."""
     fields = look.fields
     stored, at = fields.get("decision"), instant(fields.get("queued_at_ms"))
     if stored is None or at is None:
         return None
-    facts = _facts_of(stored)
+    note = read_note(stored)
     is_known = not demand_changed_since_choice(fields)
-    ruled_out = passed_over(stored, int(fields["queued_at_ms"]), demand, found) if is_known else ()
-    return Placement(**facts, attempt=int(fields["attempt"]), at=at, ruled_out=ruled_out)
+    ruled_out = passed_over(note, int(fields["queued_at_ms"]), demand, found) if is_known else ()
+    ranked = tuple(sorted(note.others, key=lambda one: one.score, reverse=True))
+    return Placement(
+        **dict(note.choice),
+        attempt=int(fields["attempt"]),
+        at=at,
+        runners_up=ranked,
+        margin=round(note.choice.score - ranked[0].score, 2) if ranked else None,
+        ruled_out=ruled_out,
+    )
 
 
 def view(
@@ -117,25 +118,6 @@ def moment_of(look: Look) -> Instant:
 
 
 # --- steps -----------------------------------------------------------------------------------------------
-
-
-def _facts_of(stored: str) -> dict[str, Any]:
-    agent_id, way, *rest = stored.split(" ")
-    total, idle, free_slots, success, affinity = map(float, rest[:5])
-    others = tuple(
-        RunnerUp(agent_id=name, score=int(hundredths) / 100)
-        for name, _, hundredths in (one.partition("=") for one in rest[7:])
-    )
-    return {
-        "agent_id": agent_id,
-        "by": way,
-        "score": total,
-        "terms": ScoreTerms(idle=idle, free_slots=free_slots, success=success, affinity=affinity),
-        "load": int(rest[5]),
-        "max_concurrent": int(rest[6]),
-        "runners_up": others[:4],
-        "margin": round(total - others[0].score, 2) if others else None,
-    }
 
 
 def _obstacle(one: Standing, demand: DemandClass) -> str | None:

@@ -1,35 +1,34 @@
-"""Why a choice fell on none of the others, as far as it can still be told when it is asked. Pure.
+"""Why a choice fell on none of the others: what ruled each of them out at that moment. Pure.
 
-The ledger notes the chosen agent and the best of the others that were free; the rest follows from that note and from
-what cannot have changed since. An agent's profile changes only when it registers, and that instant is known. Whether
-it was awake and how much it held at that moment is not, but only that it was not free.
+Three records tell it. The ledger's note of the choice names the others that were free. An agent's profile changes
+only when it registers, and that instant is known, so what it lacks now it lacked then. Its own record keeps its
+latest changes of state. A suitable agent that took work and was not free had no free slot: that needs no note.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from mindswarm_exec.ledger.looks import PastState, SeenAgent
 from mindswarm_exec.ledger.reads import Record
 from mindswarm_exec.lifecycle import QUEUE
 from mindswarm_exec.models.explanations import RuledOut
 from mindswarm_exec.models.options import DemandClass
+from mindswarm_exec.service.causes import span
+from mindswarm_exec.service.noted import Noted
 from mindswarm_exec.service.standing import Standing
 from mindswarm_exec.service.waited import moves_of
 
-#: Agents that the note of a choice names at most, the chosen one among them if it was of the best.
-MOST_NOTED = 5
-
 
 def passed_over(
-    stored: str, chosen_at_ms: int, demand: DemandClass, found: Sequence[Standing]
+    note: Noted, chosen_at_ms: int, demand: DemandClass, found: Sequence[Standing]
 ) -> tuple[RuledOut, ...]:
-    """Each registered agent that the choice `stored` does not name, and why it was none of those."""
-    agent_id, way, *rest = stored.split(" ")
-    noted = {one.partition("=")[0]: int(one.partition("=")[2]) / 100 for one in rest[7:]}
-    unnamed = [one for one in found if one.agent.agent_id != agent_id and one.agent.agent_id not in noted]
-    not_free = _not_free(way, demand, list(noted.values()))
+    """Each registered agent that the note does not name, and why it was none of those."""
+    named = {note.choice.agent_id, *(other.agent_id for other in note.others)}
     return tuple(
-        RuledOut(agent_id=one.agent.agent_id, because=_because(one, chosen_at_ms) or not_free) for one in unnamed
+        RuledOut(agent_id=one.agent.agent_id, because=_because(one, note, chosen_at_ms, demand))
+        for one in found
+        if one.agent.agent_id not in named
     )
 
 
@@ -46,17 +45,42 @@ def demand_changed_since_choice(fields: Record) -> bool:
 # --- steps -----------------------------------------------------------------------------------------------
 
 
-def _because(one: Standing, chosen_at_ms: int) -> str | None:
-    if one.seen.registered_at_ms >= chosen_at_ms:
+def _because(one: Standing, note: Noted, chosen_at_ms: int, demand: DemandClass) -> str:
+    has_registered_since = one.seen.registered_at_ms >= chosen_at_ms
+    if one.misses and not has_registered_since:
+        return " and ".join(one.misses)
+    past = None if note.number is None else one.seen.state_at(chosen_at_ms, note.number)
+    if past is not None and not past.accepts_work:
+        return _closed(past, chosen_at_ms)
+    if has_registered_since:
         return "its process has registered since"
-    return " and ".join(one.misses) or None
+    return _not_free(one.seen, is_open=past is not None) + "".join(_unless(note, demand))
 
 
-def _not_free(way: str, demand: DemandClass, noted: Sequence[float]) -> str:
-    """What is true of every suitable agent that the note leaves out."""
-    told = "had no free slot or was not open for work"
+def _closed(past: PastState, chosen_at_ms: int) -> str:
+    lasted = span(chosen_at_ms - past.since_ms)
+    match past.state:
+        case "awake":
+            return f"had registered {lasted} before, and not opened for work yet"
+        case "sleeping":
+            return f"was asleep (for {lasted})"
+        case state:
+            return f"was {state} (for {lasted})"
+
+
+def _not_free(seen: SeenAgent, *, is_open: bool) -> str:
+    """What is true of a suitable agent that could not take the work; its slots are those that it registered with."""
+    if not is_open:
+        return "had no free slot or was not open for work"
+    slots = "its one slot was" if seen.max_concurrent == 1 else f"all {seen.max_concurrent} slots were"
+    return f"was busy: {slots} taken"
+
+
+def _unless(note: Noted, demand: DemandClass) -> Sequence[str]:
+    """What may have been true of it instead."""
+    found = []
     if demand.min_success_rate is not None:
-        told += ", or its success rate was too low"
-    if way in ("fed", "forced") or len(noted) < MOST_NOTED - 1:
-        return told
-    return f"{told}, or its score was no more than {noted[-1]:g}"
+        found.append(", or its success rate was too low")
+    if note.is_full:
+        found.append(f", or its score was no more than {note.bound:g}")
+    return found

@@ -24,7 +24,7 @@ from mindswarm_exec.models.records import (
     WaitingFor,
     instant,
 )
-from mindswarm_exec.service.explaining import choice
+from mindswarm_exec.service.noted import chosen
 
 PauseReason = Literal["requested", "input_required", "budget"]
 
@@ -75,8 +75,7 @@ def execution_record(execution_id: str, fields: Record, waiting_for: WaitingFor 
 
 def decision(stored: str | None) -> dict[str, JsonValue] | None:
     """How the agent was chosen, in short: `explain` tells of the others too."""
-    found = choice(stored)
-    return None if found is None else found.model_dump(mode="json", exclude={"runners_up", "margin"})
+    return None if stored is None else chosen(stored).model_dump(mode="json")
 
 
 def _progress(fields: Record) -> Progress:

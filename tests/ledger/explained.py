@@ -18,6 +18,7 @@ from mindswarm_exec.ledger import operations
 from mindswarm_exec.ledger.faces import AsyncLedger, connect_async
 from mindswarm_exec.ledger.operations import Settlement
 from mindswarm_exec.lifecycle import PAUSE, POSTPONE
+from mindswarm_exec.models.explanations import Explanation
 from mindswarm_exec.models.options import AgentSelectionCriteria, Constraint, ExecutionOptions
 from mindswarm_exec.service.executions import ExecutionService
 from mindswarm_exec.settings import Settings
@@ -27,6 +28,8 @@ from tests.ledger.world import World
 T = TypeVar("T")
 
 AGENTS = ("a-1", "a-2", "a-3", "a-4")
+#: Beyond those that submissions name.
+CROWD = (*AGENTS, "a-5", "a-6", "a-7", "a-8")
 STATES = ("awake", "awake", "awake", "sleeping", "waking", "passed over", "told to sleep", "draining", "offline")
 STATES_AT_LAST = (*STATES, "unopened", "another")
 #: What is done to an execution when it is there.
@@ -93,6 +96,12 @@ worlds = st.fixed_dictionaries({
     "before": st.lists(submissions, min_size=3, max_size=8),
     "after": st.lists(submissions, max_size=4),
 })  # fmt: skip
+#: Many agents, few of which differ in what they can do; few executions, so that many agents are free.
+crowds = st.fixed_dictionaries({
+    "agents": st.lists(agents, min_size=5, max_size=8),
+    "before": st.lists(submissions, max_size=5),
+    "after": st.lists(submissions, max_size=3),
+})  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -139,7 +148,7 @@ class Explained:
 
     def build(self, drawn: dict[str, Any]) -> None:
         """Agents, work, states of the agents, more work: in this order, so that each state meets work."""
-        named = list(zip(AGENTS, drawn["agents"], strict=False))
+        named = list(zip(CROWD, drawn["agents"], strict=False))
         for agent_id, facts in named:
             for task_type in ("t", "u"):
                 self._raw.hset(self.world.ledger.keys.of("success", agent_id), task_type, facts["rate"])
@@ -232,6 +241,17 @@ class Explained:
         elif "frozen" in record:
             self.world.run(operations.resume(attempt.execution_id, new_nonce(), "{}", {}, checkpoint_replaced=False))
         self.world.settle(attempt, how)
+
+
+def begin(on: Explained, drawn: dict[str, Any]) -> None:
+    """Build it where nothing is."""
+    on.world._clear()
+    on.world.model = type(on.world.model)()
+    on.build(drawn)
+
+
+def explain(on: Explained, execution_id: str) -> Explanation:
+    return on.ask(on.service.explain(execution_id))
 
 
 async def _awaited(asked: Awaitable[T]) -> T:

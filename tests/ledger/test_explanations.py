@@ -16,10 +16,8 @@ from mindswarm_exec.ledger.operations import Settlement
 from mindswarm_exec.lifecycle import COMPLETE
 from mindswarm_exec.models.explanations import AgentSketch, Explanation, SimulateRequest, Simulation
 from mindswarm_exec.models.options import DemandClass, ExecutionOptions
-from mindswarm_exec.selection import Candidate, choose, is_free, score, suits
 from mindswarm_exec.settings import Settings
-from tests.ledger.explained import AGENTS, MEETS_ALL, Explained, agents, submissions, worlds
-from tests.ledger.invariants_of_agents import candidates
+from tests.ledger.explained import AGENTS, MEETS_ALL, Explained, agents, begin, explain, submissions, worlds
 
 thorough = settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 #: Settlements after which whoever waits for a slot or a permit must have had its turn.
@@ -31,10 +29,6 @@ def explained(valkey_url: str) -> Iterator[Explained]:
     explained = Explained(valkey_url, Settings(namespace="t-explanations"))
     yield explained
     explained.close()
-
-
-def explain(on: Explained, execution_id: str) -> Explanation:
-    return on.ask(on.service.explain(execution_id))
 
 
 def waiting(on: Explained) -> list[str]:
@@ -92,12 +86,6 @@ def expect_the_best_to_have_it(told: Explanation, after: Explanation) -> None:
 def causes(told: Explanation) -> list[tuple[str, str]]:
     """What it waits for and what it would wait for next."""
     return [(one.reason, one.kind) for one in (told.waiting, *(told.then or ())) if one is not None]
-
-
-def begin(on: Explained, drawn: dict[str, Any]) -> None:
-    on.world._clear()
-    on.world.model = type(on.world.model)()
-    on.build(drawn)
 
 
 def remove(on: Explained, told: Explanation) -> None:
@@ -215,51 +203,6 @@ def register_what_fits(on: Explained, told: Explanation) -> None:
     demand = DemandClass.model_validate_json(record.get("demand") or f'{{"task_type":"{record["task_type"]}"}}')
     profile = {"task_types": [demand.task_type], "capabilities": ["gpu", "web"], "labels": MEETS_ALL}
     on.world.open_agent(demand.agent_id or "fit", 50, **profile)
-
-
-# --- what is placed --------------------------------------------------------------------------------------
-
-
-def rank(agent: Candidate, on: Explained) -> tuple[int, int, str]:
-    points = score(agent, "t", has_affinity=False, settings=on.world.settings)
-    return points.hundredths, -agent.last_used, agent.agent_id
-
-
-@thorough
-@given(drawn=worlds, wishes=submissions)
-def test_a_placement_is_what_selection_says_of_the_moment_before(
-    explained: Explained, drawn: dict[str, Any], wishes: dict[str, Any]
-) -> None:
-    begin(explained, drawn)
-    found = explained.world.snapshot()
-    agents = list(candidates(found, explained.world.model))
-    options = ExecutionOptions(agent=wishes["agent"].model_copy(update={"agent_id": None}))
-    demand = DemandClass.of("t", options.agent)
-    last = found.families["affinity"].get(f"default {options.agent.affinity_key}")
-    expected = choose(demand, options.agent, agents, last_agent_id=last, settings=explained.world.settings)
-    execution_id = explained.world.submit("t", options)
-    placed = explain(explained, execution_id or "").placement
-    if expected is None:
-        assert placed is None
-        return
-    assert placed is not None
-    free = [one for one in agents if suits(demand, one) and is_free(demand, one)]
-    others = sorted((one for one in free if one != expected), key=lambda one: rank(one, explained), reverse=True)
-    points = score(expected, "t", has_affinity=expected.agent_id == last, settings=explained.world.settings)
-    assert (placed.agent_id, placed.load, placed.max_concurrent) == (
-        expected.agent_id,
-        expected.load,
-        expected.max_concurrent,
-    )
-    assert placed.terms.model_dump() == pytest.approx(
-        {name: getattr(points, name) for name in ("idle", "free_slots", "success", "affinity")}
-    )
-    assert placed.score == pytest.approx(points.total)
-    assert [(one.agent_id, one.score) for one in placed.runners_up] == [
-        (one.agent_id, rank(one, explained)[0] / 100) for one in others[:4]
-    ]
-    margin = round(points.total - rank(others[0], explained)[0] / 100, 2) if others else None
-    assert placed.margin == pytest.approx(margin)
 
 
 # --- simulations -----------------------------------------------------------------------------------------

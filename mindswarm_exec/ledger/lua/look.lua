@@ -5,12 +5,13 @@
         4 project_id · 5 concurrency key or "" · 6 affinity key or "" · 7 head start (ms) of its priority
         8 most agents to name · 9 slots of one more agent, 0 for none · 10 its agent_id · 11 its profile as JSON
   REPLY {"ok", execution_id, now:int, swept_at or "", {field, value, …}, {{agent_id, profile, state, accepts_work,
-        max_concurrent, last_used, passed_over, registered_at_ms, lease_expires_at_ms, success rate, load}, …},
-        {agents registered:int, is its class known: "1" or "0"}, {ahead in its lane:int, length:int, ahead in other
-        lanes of its agents:int or -1 for too many lanes, {just ahead: id, project_id, …}}, {permits held:int,
-        {holder: id, status, agent_id, …}, ahead of it for a permit:int, {first in line: id, limit}},
-        last agent of the affinity key or "", {spent budget: owner, meter, spent, limit}, {taken by one more agent:int,
-        "1" if the last use of the affinity key is among it}} · {"absent"}
+        max_concurrent, last_used, passed_over, registered_at_ms, lease_expires_at_ms, success rate, load,
+        its changes of state, or "" where there is no choice to be explained}, …}, {agents registered:int, is its class
+        known: "1" or "0"}, {ahead in its lane:int, length:int, ahead in other lanes of its agents:int or -1 for too
+        many lanes, {just ahead: id, project_id, …}}, {permits held:int, {holder: id, status, agent_id, …}, ahead of it
+        for a permit:int, {first in line: id, limit}}, last agent of the affinity key or "", {spent budget: owner,
+        meter, spent, limit}, {taken by one more agent:int, "1" if the last use of the affinity key is among it}}
+        {"absent"}
   EMITS nothing
   TWICE harmless: the script is flagged to write nothing, and the server holds it to that ]]
 local id, class_id, demand, project_id, permit, affinity, head_start, most, slots, one_more, profile = unpack(ARGV)
@@ -52,13 +53,15 @@ local function names()
   return found
 end
 
--- facts_of(agent_id, task_type) -> what is to be known of an agent
+-- facts_of(agent_id, task_type) -> what is to be known of an agent; its past only of what was placed, or is archived
+local tells_past = x.decision or id == '' and demand == ''
 local function facts_of(agent_id, task_type)
   local facts = call('HMGET', key('agent', agent_id), 'profile', 'state', 'accepts_work', 'max_concurrent', 'last_used',
     'passed_over', 'registered_at_ms', 'lease_expires_at_ms')
   table.insert(facts, 1, agent_id)
   facts[10] = call('HGET', key('success', agent_id), task_type)
   facts[11] = call('HLEN', key('held', agent_id))
+  facts[12] = tells_past and call('HGET', key('agent', agent_id), 'states') or ''
   return facts
 end
 

@@ -23,8 +23,9 @@ if known ~= incarnation then
   call('DEL', key('serves', agent_id))
   call('HDEL', record, 'slept', 'passed_over')
   call('ZREM', key('deadlines'), 'waking:' .. agent_id)
-  call('HSET', record, 'incarnation', incarnation, 'profile', profile, 'accepts_work', '0', 'state', 'awake',
-    'registered_at_ms', ms(NOW), 'lease_expires_at_ms', ms(NOW + LEASE_MS), unpack(ARGV, 4))
+  put_state(agent_id, 'awake', '0')
+  call('HSET', record, 'incarnation', incarnation, 'profile', profile, 'registered_at_ms', ms(NOW),
+    'lease_expires_at_ms', ms(NOW + LEASE_MS), unpack(ARGV, 4))
   call('ZADD', key('deadlines'), ms(NOW + LEASE_MS), 'agent:' .. agent_id)
   local agent, decoded = load_agent(agent_id), cjson.decode(profile)
   for _, class_id in ipairs(call('ZRANGE', key('classes'), 0, -1)) do

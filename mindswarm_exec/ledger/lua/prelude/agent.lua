@@ -80,11 +80,19 @@ local function success_rate(agent_id, task_type)
   return tonumber(call('HGET', key('success', agent_id), task_type)) or 1
 end
 
+-- rate_of(agent, task type) -> the success rate of a loaded agent; the latest is not read again
+local function rate_of(agent, task_type)
+  if agent.rated_on ~= task_type then
+    agent.rated_on, agent.rate = task_type, success_rate(agent.id, task_type)
+  end
+  return agent.rate
+end
+
 -- offer(agent, class id) -> does the agent serve the class, now or soon? Enters it into the sets of the class where
 -- its load and success rate count: `available`, and for a sleeper `asleep`
 local function offer(agent, class_id)
   local task_type, least = demand_of(class_id)
-  local rate = success_rate(agent.id, task_type)
+  local rate = rate_of(agent, task_type)
   local reaches = not least or rate >= least
   if reaches and is_free(agent) then
     call('ZADD', key('available', class_id), ms(packed(agent, rate)), agent.id)
@@ -97,6 +105,23 @@ local function offer(agent, class_id)
     call('ZADD', key('asleep', class_id), ms(score), agent.id)
   end
   return reaches and agent.is_up
+end
+
+local MOST_STATES = 16 -- changes of state that a record keeps: five sleeps with their waking and opening
+
+-- put_state(id, state, accepts): the agent's record says so, and keeps since when, newest first: the instant, how many
+-- matches were made before it, the state, '1' if it takes work. A history that lacks a change begins anew
+local function put_state(id, state, accepts)
+  local record = key('agent', id)
+  local present, accepted, earlier = unpack(call('HMGET', record, 'state', 'accepts_work', 'states'))
+  if present == state and accepted == accepts then return end
+  local kept = { ms(NOW) .. ' ' .. (call('GET', key('uses')) or '0') .. ' ' .. state .. ' ' .. accepts }
+  if earlier and string.match(earlier, '^%d+ %d+ ([^;]+)') == present .. ' ' .. accepted then
+    for one in string.gmatch(earlier, '[^;]+') do
+      if #kept < MOST_STATES then kept[#kept + 1] = one end
+    end
+  end
+  call('HSET', record, 'state', state, 'accepts_work', accepts, 'states', table.concat(kept, ';'))
 end
 
 -- rouse(class id, is_urgent): work waits in the class: wake its best sleeper if only sleepers could serve it and none
@@ -112,7 +137,7 @@ local function rouse(class_id, is_urgent)
       if success_rate(agent_id, task_type) >= least then return end
     end
   end
-  call('HSET', key('agent', best), 'state', 'waking')
+  put_state(best, 'waking', '0')
   call('ZADD', key('deadlines'), ms(NOW + WAKE_MS), 'waking:' .. best)
   for _, served in ipairs(call('SMEMBERS', key('serves', best))) do
     call('ZREM', key('asleep', served), best)
@@ -135,7 +160,7 @@ end
 
 -- take_state(id, state, accepts): the agent is in this state from now on, in its record and in the sets of its classes
 local function take_state(id, state, accepts)
-  call('HSET', key('agent', id), 'state', state, 'accepts_work', accepts)
+  put_state(id, state, accepts)
   if state == 'awake' or state == 'offline' then call('HDEL', key('agent', id), 'slept', 'passed_over') end
   if state == 'waking' then
     call('ZADD', key('deadlines'), ms(NOW + WAKE_MS), 'waking:' .. id)

@@ -38,11 +38,13 @@ local function least_loaded(class_id)
   return best and best.id
 end
 
+local MOST_READ = 6 -- of those that are free: one to choose, those that a decision names, and whether there are more
+
 -- choose(x) -> agent id, how it was chosen, and the best of those that were free with their packed scores; or nil.
 -- Mirrors selection.choose
 local function choose(x)
   local available = key('available', x.class_id)
-  local free = call('ZRANGE', available, 0, 4, 'REV', 'WITHSCORES')
+  local free = call('ZRANGE', available, 0, MOST_READ - 1, 'REV', 'WITHSCORES')
   if not free[1] then
     if x.force_start then return least_loaded(x.class_id), 'forced', free end
     return nil
@@ -69,16 +71,42 @@ local function pin(x, agent_id, class_id, demand)
   end
 end
 
--- record_decision(x, agent, how, free): why this agent and none of the others that were free, for explain; read by
--- records.decision
-local function record_decision(x, agent, how, free)
-  local score, idle, slots, success = points(agent, success_rate(agent.id, (demand_of(x.class_id))))
-  local bonus = affinity_of(x) == agent.id and AFFINITY_BONUS or 0
-  local told = string.format('%s %s %.6g %.6g %.6g %.6g %.6g %d %d', agent.id, how, score + bonus, idle, slots,
-    success, bonus, agent.load, agent.max_concurrent)
+local MOST_NOTED = 4 -- others that a decision names; one more, if affinity favours it
+
+-- told_of(id, score, affinity) -> another that was free, as a decision names it: its packed score, in which affinity
+-- does not count, its load and slots, and its affinity if it has any. What was read is not worked on: that would cost
+local function told_of(id, score, affinity)
+  local told = ' ' .. id .. '=' .. score .. ':' .. call('HLEN', key('held', id)) .. '/'
+    .. call('HGET', key('agent', id), 'max_concurrent')
+  return affinity and told .. ':' .. affinity or told
+end
+
+-- told_of_others(x, agent, last, free) -> what idle and a free slot are worth; the best of the others that were free,
+-- and the one that affinity favours; a + if there may be more
+local function told_of_others(x, agent, last, free)
+  local told, named = WEIGHTS, 0
+  if last == agent.id then last = nil end
   for i = 1, #free, 2 do
-    if free[i] ~= agent.id then told = told .. ' ' .. free[i] .. '=' .. ms(math.floor(free[i + 1] / LRU)) end
+    if free[i] ~= agent.id and named < MOST_NOTED then
+      told = told .. told_of(free[i], free[i + 1], free[i] == last and AFFINITY_BONUS)
+      if free[i] == last then last = nil end
+      named = named + 1
+    end
   end
+  local score = last and named == MOST_NOTED and call('ZSCORE', key('available', x.class_id), last)
+  if score then told = told .. told_of(last, score, AFFINITY_BONUS) end
+  return #free == 2 * MOST_READ and told .. ' +' or told
+end
+
+-- record_decision(x, agent, how, free): why this agent and none of the others that were free, for explain: its score
+-- and terms, load and slots, which match of all it is, and if there were any, the others. Read by service/noted.py
+local function record_decision(x, agent, how, free)
+  local score, idle, slots, success = points(agent, rate_of(agent, x.task_type))
+  local last = affinity_of(x)
+  local bonus = last == agent.id and AFFINITY_BONUS or 0
+  local told = string.format('%s %s %.6g %.6g %.6g %.6g %.6g %d %d #%d', agent.id, how, score + bonus, idle, slots,
+    success, bonus, agent.load, agent.max_concurrent, agent.last_used)
+  if free[3] then told = told .. ' ' .. told_of_others(x, agent, last, free) end
   set(x, 'decision', told)
 end
 
@@ -86,6 +114,7 @@ local NOBODY_ELSE = {}
 
 -- reserve(x, agent, how, entropy, free): a slot of the agent is x's from now on, under a fresh nonce
 local function reserve(x, agent, how, entropy, free)
+  agent.last_used = call('INCR', key('uses'))
   record_decision(x, agent, how, free or NOBODY_ELSE)
   count_flow(x.class_id, 'out')
   set(x, 'agent_id', agent.id)
@@ -96,7 +125,6 @@ local function reserve(x, agent, how, entropy, free)
   unset(x, 'deliveries')
   call('HSET', key('held', agent.id), x.id .. '.' .. x.attempt, x.nonce)
   agent.load = agent.load + 1
-  agent.last_used = call('INCR', key('uses'))
   call('HSET', key('agent', agent.id), 'last_used', agent.last_used)
   if x.affinity_key then
     call('SET', key('affinity', x.project_id .. ' ' .. x.affinity_key), agent.id, 'EX', 604800)
