@@ -181,6 +181,7 @@ class Membership:
         match reply:
             case Renewed(sweep_age_ms=age, state=state, held=held):
                 self._rest.tell(state)
+                self._stay_closed(state)
                 self._reconciliation.reconcile(before, paused, held)
                 if state == "draining":
                     self._engine.hand_back_all()
@@ -224,6 +225,7 @@ class Membership:
             self._engine.withdraw_pause(subject)
         elif verb in ("sleeping", "waking", "awake"):
             self._rest.tell(verb)
+            self._stay_closed(verb)
         elif verb == "draining":
             self._rest.tell(verb)
             self._engine.hand_back_all()
@@ -240,8 +242,7 @@ class Membership:
         deadline = time.monotonic() + grace_seconds
         self._engine.is_draining = True
         self._rest.stop()
-        with _untold("draining"):
-            self._set_state("draining", accepts_work=False, event="agent.draining")
+        self._close()
         self._engine.hand_back_all()
         in_order = self._engine.wait_idle(max(0.0, deadline - time.monotonic()))
         if not in_order:
@@ -250,6 +251,15 @@ class Membership:
         with _untold("offline"):
             self._set_state("offline", accepts_work=False, event="agent.offline")
         return in_order
+
+    def _close(self) -> None:
+        with _untold("draining"):
+            self._set_state("draining", accepts_work=False, event="agent.draining")
+
+    def _stay_closed(self, state: str) -> None:
+        """Close again what an operator has woken while this process ends: work would wait here for nobody."""
+        if self._engine.is_draining and state != "draining" and not self._leaving.is_set():
+            self._close()
 
     def _abandon(self) -> None:
         """Hand back what did not end within the grace. Its code may go on until the process ends; it is fenced."""

@@ -61,6 +61,21 @@ def test_what_hangs_is_handed_back_at_the_end_of_the_grace_without_costing_an_at
         assert (ended.failed_attempts, ended.lost_attempts) == (0, 0)
 
 
+def test_an_agent_that_ends_takes_no_work_though_an_operator_wakes_it(swarm: Swarm) -> None:
+    ends = swarm.agent("ends", MINDSWARM_DRAIN_GRACE_SECONDS="20")
+    swarm.await_agents("ends")
+    last = swarm.start("wait.async", {"file": "last"}, on="ends")
+    swarm.await_status(last, RUNNING)
+    ends.terminate()
+    swarm.await_agents("ends", state="draining")
+    swarm.run(swarm.agents.wake("ends"))
+    swarm.await_agents("ends", state="draining")
+    assert swarm.await_end(swarm.start("echo", 1, on="ends")).agent_id == "stays"
+    swarm.touch("last")
+    assert ends.exit_code() == 0
+    assert swarm.await_end(last).agent_id == "ends"
+
+
 def test_an_idle_agent_leaves_at_once(swarm: Swarm) -> None:
     idle = swarm.agent("idle", MINDSWARM_DRAIN_GRACE_SECONDS="600")
     swarm.await_agents("idle")
