@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from typing import TYPE_CHECKING
 
 from mindswarm_exec.errors import LedgerUnavailable
 from mindswarm_exec.ledger import reads
 from mindswarm_exec.ledger.faces import SyncLedger
-from mindswarm_exec.service.cancellation import cancel_and_wait
 from mindswarm_exec.service.sweeps import SILENT_PERIODS, sweep
 
 if TYPE_CHECKING:
@@ -25,21 +25,24 @@ class SweepsIfSilent:
         self._ledger = ledger
         self._publisher = publisher
         self._task: asyncio.Task[None] | None = None
+        self._is_to_stop = asyncio.Event()
 
     async def start(self) -> None:
         """Begin, if it has not begun."""
         if self._task is None:
+            self._is_to_stop.clear()
             self._task = asyncio.create_task(self._go_on())
 
     async def stop(self) -> None:
-        """End; a sweep under way is finished."""
+        """End; a sweep under way is finished. Idempotent."""
         if self._task is not None:
-            await cancel_and_wait(self._task)
+            self._is_to_stop.set()
+            await self._task
             self._task = None
 
     async def _go_on(self) -> None:
         period = self._ledger.settings.sweep_seconds
-        while True:
+        while not self._is_to_stop.is_set():
             try:
                 age_ms = await asyncio.to_thread(self._ledger.run, reads.sweep_age_ms())
                 if age_ms > SILENT_PERIODS * period * 1000:
@@ -50,4 +53,5 @@ class SweepsIfSilent:
                 log.warning("could not sweep", extra={"action": "sweep", "error": str(error)})
             except Exception:  # a script failed: whoever sweeps in beat's place must not end of it
                 log.exception("a sweep failed", extra={"action": "sweep"})
-            await asyncio.sleep(period)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._is_to_stop.wait(), period)
