@@ -52,6 +52,22 @@ class Desk:
     def run(self, program: str) -> str:
         return self._said([sys.executable, "-c", program])
 
+    def first_line_of(self, program: str) -> str:
+        """What a program without end prints first."""
+        command = [sys.executable, "-u", "-c", program]
+        with subprocess.Popen(
+            command, cwd=self.directory, env=self.environment, stdout=subprocess.PIPE, text=True
+        ) as running:
+            assert running.stdout is not None
+            try:
+                return running.stdout.readline().rstrip("\n")
+            finally:
+                running.kill()
+
+    @property
+    def ledger_port(self) -> int:
+        return int(json.loads((self.directory / ".mindswarm" / "server.json").read_text())["port"])
+
     @property
     def latest(self) -> str:
         """The id of the execution that was started last."""
@@ -97,7 +113,7 @@ def test_the_commands_of_the_quickstart_do_what_the_page_says(desk: Desk) -> Non
     desk.typed(pause)
     eventually(lambda: _contains(desk.status(), "paused"), within_ms=20_000)
     said = desk.typed("\n".join(looks))
-    assert "execution.resumed" in said
+    assert " resumed " in said
     eventually(lambda: _contains(desk.status(), "cancelled"), within_ms=20_000)
     assert desk.run(PYTHON[1]) == "[4, 2]\n"
     assert json.loads(desk.typed(called))["result"]["task_type"] == "words.count"
@@ -108,14 +124,30 @@ CLIENTS = {
     "README.md": r"^\[4, 2\]$",
     "docs/from-celery.md": r"^\[2\]$",
     "docs/events.md": r"^\d+ execution\.completed ",
+    "docs/control.md": r"^[0-9a-f-]{36}$",
 }
 
 
 @pytest.mark.parametrize("page", CLIENTS)
 def test_programs_of_other_pages_run_against_the_same_engine(desk: Desk, page: str) -> None:
-    blocks = BLOCK.findall((ROOT / page).read_text(encoding="utf-8"))
-    program = next(block for block in blocks if block.startswith("from mindswarm_exec.client"))
+    program, *_ = programs_of(page, "from mindswarm_exec.client")
     assert re.search(CLIENTS[page], desk.run(program).splitlines()[-1])
+
+
+def test_a_program_that_follows_the_events_of_many_hears_them_from_the_first_on(desk: Desk) -> None:
+    _, endless = programs_of("docs/events.md", "from mindswarm_exec.client")
+    assert re.fullmatch(r"\d+-\d+ Agent counter registered\.", desk.first_line_of(endless))
+
+
+def test_a_celery_program_submits_as_the_reference_says(desk: Desk) -> None:
+    (program,) = programs_of("docs/rpc.md", "from celery")
+    said = desk.run(program.replace("127.0.0.1:6379", f"127.0.0.1:{desk.ledger_port}"))
+    assert said == f"{desk.latest}\n"
+
+
+def programs_of(page: str, beginning: str) -> list[str]:
+    blocks = BLOCK.findall((ROOT / page).read_text(encoding="utf-8"))
+    return [block for block in blocks if block.startswith(beginning)]
 
 
 def _contains(text: str, wanted: str) -> None:

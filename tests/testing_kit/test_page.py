@@ -13,7 +13,7 @@ TITLED = re.compile(r'^```python title="([a-z_]+\.py)"\n(.*?)^```$', re.DOTALL |
 
 def test_the_files_of_the_page_pass(tmp_path: Path) -> None:
     files = dict(TITLED.findall(PAGE.read_text(encoding="utf-8")))
-    assert set(files) == {"words.py", "test_words.py"}
+    assert set(files) == {"words.py", "test_words.py", "conftest.py"}
     for name, text in files.items():
         (tmp_path / name).write_text(text)
     ended = pytest_in(tmp_path)

@@ -180,6 +180,16 @@ def test_the_agent_of_the_guide_does_its_work(valkey_url: str, namespace: str) -
     assert (ended.status, ended.result) == ("completed", {"lines": {"a.py": 1}})
 
 
+def test_the_hooks_of_the_guide_do_their_work() -> None:
+    names = run_examples(render.ROOT / "docs/writing-agents.md")
+    for hook in names["translator"].start_hooks:
+        hook()
+    assert list(names["models"]) == ["de"]
+    for hook in names["translator"].sleep_hooks:
+        asyncio.run(hook())
+    assert not names["models"]
+
+
 def run_on(agent: Agent, task_type: str, payload: Any, url: str, namespace: str) -> Execution:
     """Run one execution to its end, on this thread, with the real engine and the real ledger."""
     settings = Settings(namespace=namespace)
