@@ -19,6 +19,7 @@ from mindswarm_exec.models.explanations import (
     Explanation,
     LanePosition,
     Placement,
+    RunnerUp,
     ScoreTerms,
     Simulation,
 )
@@ -192,15 +193,33 @@ def _choice(found: Placement | None) -> Iterator[RenderableType]:
         return
     yield ""
     table = _table("AGENT", "SCORE", f"WHEN IT WAS CHOSEN, FOR ATTEMPT {found.attempt}")
-    terms = " + ".join(f"{name.replace('_', ' ')} {getattr(found.terms, name):g}" for name in ScoreTerms.model_fields)
-    margin = "" if found.margin is None else f"; ahead of the next by {found.margin:g}"
-    told = f"chosen, with {found.load} of {found.max_concurrent} slots taken: {terms}{margin}"
-    table.add_row(Text(cells.clean(found.agent_id), style="bold cyan"), f"{found.score:g}", Text(told))
+    chosen = f"{_stood('chosen', found)}{_lead(found.margin)}"
+    table.add_row(Text(cells.clean(found.agent_id), style="bold cyan"), f"{found.score:g}", Text(chosen))
     for other in found.runners_up:
-        table.add_row(cells.clean(other.agent_id), f"{other.score:g}", Text("was free too", style="green"))
+        table.add_row(cells.clean(other.agent_id), f"{other.score:g}", Text(_stood("free too", other), style="green"))
     for one in found.ruled_out:
         table.add_row(cells.clean(one.agent_id), "–", Text(cells.clean(one.because), style="dim"))
     yield table
+
+
+def _stood(verdict: str, found: Placement | RunnerUp) -> str:
+    """How an agent stood in a choice, with its load and the terms of its score as far as they were noted."""
+    told = verdict
+    if found.load is not None:
+        told += f", with {found.load} of {found.max_concurrent} slots taken"
+    if found.terms is not None:
+        terms = ((name.replace("_", " "), getattr(found.terms, name)) for name in ScoreTerms.model_fields)
+        told += ": " + " + ".join(f"{name} {points:g}" for name, points in terms)
+    return told
+
+
+def _lead(margin: float | None) -> str:
+    """By how much it was ahead; it may be behind where it was preferred."""
+    if margin is None:
+        return ""
+    if margin == 0:
+        return "; level with the next"
+    return f"; ahead of the next by {margin:g}" if margin > 0 else f"; behind the best by {-margin:g}"
 
 
 def _candidates(found: Sequence[CandidateView], not_shown: int) -> Iterator[RenderableType]:

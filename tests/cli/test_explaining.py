@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from mindswarm_exec.settings import Settings
 from tests.api.hand_agent import HandAgent
 from tests.cli.conftest import Said
 
@@ -17,6 +18,24 @@ def test_a_placed_execution_shows_the_choice_with_its_terms_and_every_agent(ask:
     for words in ("On its way to agent coder, chosen", "it had the highest score", "115", "free slots 100"):
         assert words in said.out
     assert ask("explain", execution_id, "--json").document["placement"]["agent_id"] == "coder"
+
+
+def test_the_others_that_were_free_are_shown_with_the_terms_of_their_scores_too(
+    ask: Ask, by_hand: HandAgent, settings: Settings
+) -> None:
+    other = HandAgent(settings, "reader")
+    chosen = [ask("start", "code.survey", "--prefer", "coder", "--json").document["execution_id"] for _ in range(3)]
+    said = [" ".join(ask("explain", one).out.split()) for one in chosen]
+    assert "free slots 100 + success 5 + affinity 0; level with the next" in said[0]
+    assert (
+        "with 2 of 50 slots taken: idle 0 + free slots 96 + success 5 + affinity 0; behind the best by 14" in said[2]
+    )
+    assert (
+        "reader 115 free too, with 0 of 50 slots taken: idle 10 + free slots 100 + success 5 + affinity 0" in said[2]
+    )
+    by_score = ask("explain", ask("start", "code.survey", "--json").document["execution_id"])
+    assert "ahead of the next by 16" in " ".join(by_score.out.split())
+    other.close()
 
 
 def test_what_waits_shows_its_one_cause_with_its_kind_and_its_place_in_line(ask: Ask, by_hand: HandAgent) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -207,3 +208,42 @@ def _silent(found: Any) -> str:
     desk = next(one for one in found["candidates"] if one["agent_id"] == "desk")
     assert desk["silence"] or desk["state"] == "offline"
     return desk["silence"] or str(desk["state"])
+
+
+@pytest.fixture
+def crew(tmp_path: Path) -> Iterator[Room]:
+    """Six agents: two are free, one each is asleep, drains, is busy, and cannot do `echo`."""
+    with Swarm(tmp_path) as swarm:
+        swarm.dispatcher()
+        for name in ("asleep", "busy", "drains", "free", "idle"):
+            swarm.agent(name, SOLO)
+        swarm.agent("desk", DESK)
+        swarm.await_agents("asleep", "busy", "drains", "free", "idle", "desk")
+        yield Room(swarm, swarm.api())
+
+
+def test_a_choice_tells_every_agent_as_it_was_then_and_goes_on_telling_it(crew: Room) -> None:
+    held = crew.start("steps", '{"steps": 1, "hold": 0, "file": "go"}', "--agent", "busy")
+    crew.swarm.await_status(held, RUNNING)
+    crew.says("agent-sleep", "asleep")
+    crew.says("agent-drain", "drains")
+    chosen = crew.start("echo", "1")
+    assert crew.swarm.await_end(chosen).status is COMPLETED
+    placed = crew.explained(chosen)["placement"]
+    (other,) = placed["runners_up"]
+    assert {placed["agent_id"], other["agent_id"]} == {"free", "idle"}
+    assert (other["load"], other["max_concurrent"], other["score"]) == (0, 1, sum(other["terms"].values()))
+    crew.says("agent-wake", "asleep")
+    crew.says("agent-wake", "drains")
+    crew.swarm.touch("go")
+    assert crew.swarm.await_end(held).status is COMPLETED
+    said = " ".join(crew.says("explain", chosen, columns=160).split())
+    assert f"{other['agent_id']} 17 free too, with 0 of 1 slots taken: idle 10 + free slots 2 + success 5" in said
+    for told in (
+        "asleep – was asleep (for ",
+        "drains – was draining (for ",
+        "busy – was busy: its one slot was taken",
+    ):
+        assert told in said
+    assert "desk – does not implement 'echo'" in said
+    assert crew.explained(chosen)["placement"] == placed
