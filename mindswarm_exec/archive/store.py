@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from pydantic_core import from_json
 from sqlalchemy import Column, Connection, Select, and_, delete, insert, select, tuple_, union_all
-from sqlalchemy.exc import DataError, IntegrityError, ProgrammingError, SQLAlchemyError
+from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 
 from mindswarm_exec.archive.connecting import Patience, engine_of, writing
 from mindswarm_exec.archive.schema import (
@@ -32,6 +32,8 @@ Order = tuple[int, str]
 
 #: A reader waits this long for the database, a writer longer: nobody waits for it.
 READ_SECONDS, WRITE_SECONDS = 4.0, 30.0
+#: What a database says to a row that it cannot hold. All else, such as a right that is missing, is no row's fault.
+UNFIT = (DataError, IntegrityError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +95,7 @@ class Archive:
         """
         try:
             self._write(executions)
-        except (DataError, IntegrityError, ProgrammingError):
+        except UNFIT:
             if len(executions) == 1:
                 return [executions[0].execution_id]
             return [refused for one in executions for refused in self.put([one])]
@@ -176,7 +178,7 @@ class Archive:
                 connection.execute(insert(tags), tagged)
 
         if ids:
-            self._writing.wait_for(lambda: self._told(lambda: self._written(write)))
+            self._writing.wait_for(lambda: self._told(lambda: self._written(write), UNFIT))
 
     def _is_one_of(self, table: Any, execution_ids: Sequence[str]) -> Any:
         return and_(table.c.namespace == self._namespace, table.c.execution_id.in_(execution_ids))
@@ -205,11 +207,11 @@ class Archive:
                 bring_up_to_date(connection)
         self._is_made = True
 
-    def _told(self, work: Callable[[], T]) -> T:
+    def _told(self, work: Callable[[], T], as_they_are: tuple[type[SQLAlchemyError], ...] = ()) -> T:
         """What `work` returns; what its caller cannot help becomes an error that callers of the engine know."""
         try:
             return work()
-        except (DataError, IntegrityError, ProgrammingError):
+        except as_they_are:
             raise
         except SQLAlchemyError as error:
             raise ArchiveUnavailable.because(_reason(error)) from error

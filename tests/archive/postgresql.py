@@ -87,6 +87,15 @@ class PostgreSQL:
         engine.dispose()
         return self._url(name).replace("+psycopg", "")
 
+    def without_rights(self, url: str) -> str:
+        """The URL by which somebody reaches a database who may do nothing there."""
+        engine = create_engine(self._url("postgres"), isolation_level="AUTOCOMMIT")
+        with engine.connect() as connection:
+            connection.execute(text("DROP ROLE IF EXISTS guest"))
+            connection.execute(text("CREATE ROLE guest LOGIN"))
+        engine.dispose()
+        return url.replace("//tester@", "//guest@")
+
     def _url(self, database: str) -> str:
         return f"postgresql+psycopg://tester@/{database}?host={self.directory}"
 

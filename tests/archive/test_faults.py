@@ -109,6 +109,27 @@ def test_what_the_database_cannot_hold_keeps_nothing_else_out(
     world.close()
 
 
+@needs_postgresql
+def test_a_database_that_lets_nobody_in_is_away_and_no_executions_fault(
+    postgresql: PostgreSQL, valkey_url: str, namespace: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    url = postgresql.without_rights(postgresql.new_database())
+    settings = Settings(namespace=namespace, retention_seconds=0.001, archive_url=url, redis_url=valkey_url)
+    world = World(valkey_url, settings)
+    world.open_agent()
+    execution_id = ended(world)
+    archive = Archive(url, namespace)
+    for attempt in (lambda: archive.get([execution_id]), lambda: archive.put([one(1)])):
+        with pytest.raises(ArchiveUnavailable, match="permission denied"):
+            attempt()
+    with caplog.at_level(logging.WARNING):
+        Sweeper(world.ledger, lambda wakes: None, Archiver(world.ledger, archive)).forget()
+    assert [record.message for record in caplog.records] == ["could not archive"]
+    assert execution_id in world.snapshot().executions
+    archive.close()
+    world.close()
+
+
 @pytest.mark.parametrize("archive_url", ["sqlite"], indirect=True)
 def test_a_full_disk_keeps_everything_in_the_ledger(world: World, archive_url: str) -> None:
     execution_id = ended(world, tags=["t"])
