@@ -50,7 +50,9 @@ class ApiKeyStore:
         """The digests of all keys. Walks the key space: for people, not for each call."""
         prefix = self._keys.of("api_key", "*").removesuffix("*")
         with translated_errors():
-            return [_text(key).removeprefix(prefix) async for key in self._client.scan_iter(prefix + "*", count=1000)]
+            # a set: SCAN may name a key twice
+            names = {_text(name) async for name in self._client.scan_iter(prefix + "*", count=1000)}
+        return sorted(name.removeprefix(prefix) for name in names)
 
 
 def _text(value: Any) -> str:
