@@ -203,6 +203,23 @@ def test_all_that_were_free_are_named_up_to_five_and_of_more_it_stays_open(expla
     assert told["busy"] == "was busy: its one slot was taken, or its score was no more than 19"
 
 
+def test_of_many_that_were_free_the_note_names_the_best_and_says_so_of_the_rest(explained: Explained) -> None:
+    for number in range(8):
+        explained.world.open_agent(f"a-{number}", number + 1)
+    chosen = submit(explained.world)
+    drain(explained.world, "a-1")
+    placement = placed(explained, chosen)
+    assert (placement.agent_id, placement.margin) == ("a-7", 2)
+    assert [(one.agent_id, one.score) for one in placement.runners_up] == [
+        (f"a-{number}", 10 + 2 * (number + 1) + 5) for number in (6, 5, 4, 3)
+    ]
+    assert ruled_out(explained, chosen) == {
+        "a-0": "was busy: its one slot was taken, or its score was no more than 23",
+        "a-1": "was busy: all 2 slots were taken, or its score was no more than 23",
+        "a-2": "was busy: all 3 slots were taken, or its score was no more than 23",
+    }
+
+
 def test_the_agent_that_affinity_favours_is_named_with_it_however_many_were_better(explained: Explained) -> None:
     world = explained.world
     world.open_agent("last", 2)

@@ -1,25 +1,24 @@
-"""What an explanation says of the others: who goes before it, and why a choice fell on none of them."""
+"""What an explanation says of the others that wait, and of the time that it has waited itself."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mindswarm_exec.ledger import operations
 from mindswarm_exec.ledger.operations import Settlement
 from mindswarm_exec.lifecycle import COMPLETE, TERMINAL
 from mindswarm_exec.models.explanations import Explanation
-from mindswarm_exec.models.options import AgentSelectionCriteria, DemandClass, ExecutionOptions
-from mindswarm_exec.selection import Candidate, is_free, reaches, score, suits
+from mindswarm_exec.models.options import AgentSelectionCriteria, ExecutionOptions
+from mindswarm_exec.selection import reaches, suits
 from mindswarm_exec.service.submission import start_operation
 from mindswarm_exec.service.waited import moves_of
 from mindswarm_exec.settings import Settings
-from tests.ledger.explained import AGENTS, Explained, agents, criteria, worlds
+from tests.ledger.explained import Explained, explain, worlds
 from tests.ledger.invariants_of_agents import candidates
 
 thorough = settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
@@ -42,10 +41,6 @@ def _empty(explained: Explained) -> None:
 def empty(on: Explained) -> None:
     on.world._clear()
     on.world.model = type(on.world.model)()
-
-
-def explain(on: Explained, execution_id: str) -> Explanation:
-    return on.ask(on.service.explain(execution_id))
 
 
 def needing(number: int, priority: int = 5) -> ExecutionOptions:
@@ -181,64 +176,7 @@ def waits_after(event_type: str, data: dict[str, Any], waits: bool) -> bool:
     return not data.get("in_place", False)
 
 
-# --- the choice ------------------------------------------------------------------------------------------
-
-
-@thorough
-@given(drawn=worlds, wishes=criteria, later=st.lists(agents, max_size=4))
-def test_what_ruled_the_others_out_is_true_of_the_choice_whenever_it_is_told(
-    explained: Explained, drawn: dict[str, Any], wishes: AgentSelectionCriteria, later: Sequence[dict[str, Any]]
-) -> None:
-    empty(explained)
-    explained.build(drawn)
-    world = explained.world
-    before = {one.agent_id: one for one in candidates(world.snapshot(), world.model)}
-    options = ExecutionOptions(agent=wishes.model_copy(update={"agent_id": None}))
-    execution_id = str(world.submit("t", options))
-    at_once = explain(explained, execution_id).placement
-    world.advance(0.002)
-    for agent_id, facts in zip(AGENTS, later, strict=False):
-        if agent_id in world.model.agents:
-            explained.bring(agent_id, facts)
-        else:
-            world.open_agent(agent_id, facts["slots"], **facts["profile"])
-    found = explain(explained, execution_id).placement
-    if at_once is None or found is None or found.attempt != at_once.attempt:
-        return
-    assert found.model_dump(exclude={"ruled_out"}) == at_once.model_dump(exclude={"ruled_out"})
-    named = [found.agent_id, *(one.agent_id for one in found.runners_up), *(one.agent_id for one in found.ruled_out)]
-    assert len(named) == len(set(named))
-    assert set(named) >= set(world.snapshot().agents)
-    demand = DemandClass.of("t", options.agent)
-    for told in (*at_once.ruled_out, *found.ruled_out):
-        expect_true_of(told.because, before.get(told.agent_id), demand)
-
-
-def expect_true_of(because: str, then: Candidate | None, demand: DemandClass) -> None:
-    """Hold what is said of an agent against what it was."""
-    if because == "its process has registered since":
-        return
-    assert then is not None, because
-    if because.startswith("had no free slot"):
-        assert suits(demand, then)
-        assert not is_free(demand, then)
-    else:
-        assert not suits(demand, then), because
-
-
-def test_of_many_that_were_free_the_note_names_the_best_and_says_so_of_the_rest(explained: Explained) -> None:
-    for number in range(8):
-        explained.world.open_agent(f"a-{number}", number + 1)
-    execution_id = str(explained.world.submit("t", ExecutionOptions()))
-    explained.world.run(operations.set_agent_state("a-1", "", "draining", accepts_work=False))
-    placed = explain(explained, execution_id).placement
-    assert placed is not None
-    assert (placed.agent_id, placed.margin) == ("a-7", 2)
-    assert [one.agent_id for one in placed.runners_up] == ["a-6", "a-5", "a-4", "a-3"]
-    lowest = score(Candidate("a-3", frozenset({"t"}), max_concurrent=4), "t", has_affinity=False, settings=Settings())
-    told = {one.agent_id: one.because for one in placed.ruled_out}
-    assert set(told) == {"a-0", "a-1", "a-2"}
-    assert all(because.endswith(f"or its score was no more than {lowest.total:g}") for because in told.values())
+# --- looking ---------------------------------------------------------------------------------------------
 
 
 def test_an_explanation_writes_nothing(explained: Explained) -> None:
