@@ -6,6 +6,7 @@ import csv
 import io
 import json
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 import click
@@ -21,10 +22,10 @@ COLUMNS = (
 
 
 def export(remote: Remote, form: str, wire: dict[str, Any]) -> None:
-    """Print every execution that matches, page by page as they come; `limit` and `cursor` only say where to begin."""
+    """Print every execution that matches, or the first `limit` of them, page by page as they come."""
     if form == "csv":
         click.echo(_csv_line(COLUMNS), nl=False)
-    for execution in _every(remote, {"limit": PAGE} | wire):
+    for execution in islice(_every(remote, wire | {"limit": PAGE}), wire.get("limit")):
         click.echo(_csv_line(_cells(execution)) if form == "csv" else json.dumps(execution) + "\n", nl=False)
 
 

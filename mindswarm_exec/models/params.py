@@ -73,6 +73,12 @@ class Criteria(WireModel):
     tag: Name | None = Field(None, description="one of its tags")
     parent_id: ExecutionId | None = Field(None, description="the execution that started it")
 
+    @model_validator(mode="after")
+    def _since_comes_before_until(self) -> Criteria:
+        if self.since is not None and self.until is not None and self.since >= self.until:
+            raise ValueError("since has to be before until, or nothing can match")
+        return self
+
     @property
     def criteria(self) -> dict[str, Any]:
         """The filters that are given."""

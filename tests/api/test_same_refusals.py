@@ -22,6 +22,7 @@ HOSTILE = "two words\n"
         ("list", {"limit": 501}),
         ("list", {"nonsense": 1}),
         ("list", {"since": "yesterday"}),
+        ("list", {"since": "2026-01-31T12:00:00Z", "until": "2026-01-31T11:00:00Z"}),
         ("list", {"tag": 'a"b'}),
         ("list", {"status": "lost"}),
         ("list", {"cursor": "²:x"}),
