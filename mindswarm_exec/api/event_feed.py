@@ -9,10 +9,12 @@ subscription that asked for the replay, and may repeat what another has already 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from pydantic_core import to_json
+from starlette.websockets import WebSocketDisconnect
 
 from mindswarm_exec.errors import InvalidRequest, NotFound
 from mindswarm_exec.models.events import EventFilter, EventSubscription, Gap
@@ -20,6 +22,8 @@ from mindswarm_exec.service.subscription import Delivery, Subscription
 
 if TYPE_CHECKING:
     from mindswarm_exec.service.events import EventService
+
+log = logging.getLogger(__name__)
 
 #: Each costs a comparison for every event of the system.
 MOST_SUBSCRIPTIONS = 100
@@ -108,7 +112,10 @@ class EventFeed:
         try:
             async for item in replay.catch_up():
                 await self._send(_notification(item, (name,)))
+                await asyncio.sleep(0)  # a send need not wait: others have their turn, and a reader may have left
             self._live.adopt(replay)  # nothing is awaited since the last event, so none falls between
+        except WebSocketDisconnect:
+            log.debug("a reader has left in a replay", extra={"action": "replay"})
         finally:
             replay.close()
             self._replays.pop(name, None)

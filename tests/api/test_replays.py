@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import json
+import logging
+import socket
 from collections.abc import AsyncIterator, Iterator
 from itertools import islice
 from typing import Any
 
 import pytest
 from redis.asyncio import Redis
+from websockets.sync.client import connect
 
 from mindswarm_exec.direct import DirectClient
 from mindswarm_exec.ledger.event_log import START, EventLog, StoredEvent
 from mindswarm_exec.models.events import EventFilter
 from mindswarm_exec.models.records import Event
-from mindswarm_exec.service import events, subscription
+from mindswarm_exec.service import Services, events, subscription
 from mindswarm_exec.service.events import EventService
 from mindswarm_exec.settings import Settings
 from tests.api.hand_agent import HandAgent
+from tests.api.running_api import RunningApi
+from tests.eventually import eventually, must_be
 
 NOISE = {"seq": 0, "type": "agent.woken", "project_id": "", "task_id": "", "execution_id": "", "agent_id": "ant"}
 
@@ -185,6 +192,30 @@ def test_what_happens_after_a_replay_that_passed_over_the_end_is_heard(
 
 
 # --- the events of a handle on the ledger ----------------------------------------------------------------
+
+
+def replays_of(api: RunningApi) -> list[str]:
+    """The names of the replays that are under way."""
+
+    async def named(_: Services) -> list[str]:
+        return [task.get_name() for task in asyncio.all_tasks() if task.get_name().startswith("replay ")]
+
+    return api.run(named)
+
+
+def test_a_reader_that_leaves_in_a_replay_is_no_fault(
+    api: RunningApi, crowd: Crowd, caplog: pytest.LogCaptureFixture
+) -> None:
+    crowd.happens(3000)
+    ask = {"jsonrpc": "2.0", "id": 1, "method": "mindswarm.events.subscribe", "params": {"from_event_id": "0"}}
+    with caplog.at_level(logging.WARNING), connect(f"{api.url.replace('http', 'ws')}/ws?events=off") as reader:
+        reader.send(json.dumps(ask))
+        assert "result" in json.loads(reader.recv(timeout=5))
+        assert "params" in json.loads(reader.recv(timeout=5))
+        reader.socket.shutdown(socket.SHUT_RDWR)
+        eventually(lambda: must_be(replays_of(api), []))
+        gc.collect()  # asyncio tells of what nobody asked for when it is collected
+    assert [record.getMessage() for record in caplog.records if record.name == "asyncio"] == []
 
 
 def types(found: Any) -> list[str]:
