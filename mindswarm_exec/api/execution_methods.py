@@ -21,6 +21,7 @@ from mindswarm_exec.errors import (
 from mindswarm_exec.models import params
 from mindswarm_exec.models.explanations import Explanation, SimulateRequest, Simulation
 from mindswarm_exec.models.options import StartRequest
+from mindswarm_exec.models.params import UNCHANGED
 from mindswarm_exec.models.records import (
     BulkOutcome,
     Execution,
@@ -30,7 +31,6 @@ from mindswarm_exec.models.records import (
     MetricWindow,
     QueueStatus,
 )
-from mindswarm_exec.service.executions import UNCHANGED
 
 if TYPE_CHECKING:
     from mindswarm_exec.service import Services

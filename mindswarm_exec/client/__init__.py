@@ -6,6 +6,6 @@ no input or output. `blocking` and `asynchronous` do it, each in its own way.
 
 from mindswarm_exec.client.asynchronous import AsyncExecutionClient, AsyncExecutionHandle
 from mindswarm_exec.client.blocking import ExecutionClient, ExecutionHandle
-from mindswarm_exec.client.verbs import UNCHANGED
+from mindswarm_exec.models.params import UNCHANGED
 
 __all__ = ["UNCHANGED", "AsyncExecutionClient", "AsyncExecutionHandle", "ExecutionClient", "ExecutionHandle"]

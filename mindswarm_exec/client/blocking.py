@@ -15,12 +15,13 @@ from mindswarm_exec.client.blocking_line import Line
 from mindswarm_exec.client.calling import ANSWER_SECONDS, CONNECT_SECONDS, Script, make, make_batch
 from mindswarm_exec.client.ends import result_of
 from mindswarm_exec.client.following import ExecutionFollower, Follower
-from mindswarm_exec.client.verbs import UNCHANGED, Options, StartFrom
+from mindswarm_exec.client.verbs import Options
 from mindswarm_exec.client.wire import Call, address_of, any_call
 from mindswarm_exec.errors import MindSwarmError
 from mindswarm_exec.lifecycle import Status
 from mindswarm_exec.models.events import EventPage, Gap, TaskPage
 from mindswarm_exec.models.explanations import Explanation, Simulation
+from mindswarm_exec.models.params import UNCHANGED, RetryFrom
 from mindswarm_exec.models.records import (
     AgentRecord,
     BulkOutcome,
@@ -81,7 +82,7 @@ class ExecutionHandle:
     def cancel(self, reason: str = "", force: bool = False) -> Execution:
         return self._client.cancel(self.execution_id, reason, force)
 
-    def retry(self, options: Options | None = None, start_from: StartFrom | None = None) -> Execution:
+    def retry(self, options: Options | None = None, start_from: RetryFrom | None = None) -> Execution:
         return self._client.retry(self.execution_id, options, start_from)
 
     def explain(self) -> Explanation:
@@ -215,7 +216,7 @@ class ExecutionClient:
         return self._make(verbs.cancel(execution_id, reason, force))
 
     def retry(
-        self, execution_id: str, options: Options | None = None, start_from: StartFrom | None = None
+        self, execution_id: str, options: Options | None = None, start_from: RetryFrom | None = None
     ) -> Execution:
         """Bring an ended execution back, from its checkpoint or with "start" anew."""
         return self._make(verbs.retry(execution_id, options, start_from))
@@ -230,7 +231,7 @@ class ExecutionClient:
         self,
         *,
         options: Options | None = None,
-        start_from: StartFrom | None = None,
+        start_from: RetryFrom | None = None,
         dry_run: bool = False,
         **filters: Any,
     ) -> BulkOutcome:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from enum import Enum
-from typing import Any, Final, Literal
+from typing import Any
 
 from mindswarm_exec.client.wire import START, Call, any_call, as_record
 from mindswarm_exec.models.events import EventPage, TaskPage
 from mindswarm_exec.models.explanations import AgentSketch, Explanation, Simulation
 from mindswarm_exec.models.options import ExecutionOptions
+from mindswarm_exec.models.params import UNCHANGED, RetryFrom
 from mindswarm_exec.models.records import (
     AgentRecord,
     BulkOutcome,
@@ -23,21 +23,11 @@ from mindswarm_exec.models.records import (
 )
 
 Options = ExecutionOptions | Mapping[str, Any]
-StartFrom = Literal["checkpoint", "start"]
 Sketch = AgentSketch | Mapping[str, Any]
 
 
 #: Submissions in one request.
 BATCH = 50
-
-
-class Unchanged(Enum):
-    """The type of UNCHANGED: "leave it as it is", where None is a value of its own."""
-
-    UNCHANGED = "unchanged"
-
-
-UNCHANGED: Final = Unchanged.UNCHANGED
 
 _execution = as_record(Execution)
 _outcome = as_record(BulkOutcome)
@@ -76,7 +66,7 @@ def cancel(execution_id: str, reason: str, force: bool) -> Call[Execution]:
     return _execution_call("cancel", execution_id, reason=reason or None, force=force or None)
 
 
-def retry(execution_id: str, options: Options | None, start_from: StartFrom | None) -> Call[Execution]:
+def retry(execution_id: str, options: Options | None, start_from: RetryFrom | None) -> Call[Execution]:
     return _execution_call("retry", execution_id, **_retry_params(options, start_from))
 
 
@@ -91,7 +81,7 @@ def cancel_many(reason: str, force: bool, dry_run: bool, filters: Mapping[str, A
 
 
 def retry_many(
-    options: Options | None, start_from: StartFrom | None, dry_run: bool, filters: Mapping[str, Any]
+    options: Options | None, start_from: RetryFrom | None, dry_run: bool, filters: Mapping[str, Any]
 ) -> Call[BulkOutcome]:
     params = given(**_retry_params(options, start_from), dry_run=dry_run or None, **filters)
     return Call("mindswarm.execution.retryMany", params, _outcome)
@@ -186,7 +176,7 @@ def _execution_call(verb: str, execution_id: str, **params: Any) -> Call[Executi
     return Call(f"mindswarm.execution.{verb}", {"execution_id": execution_id, **given(**params)}, _execution)
 
 
-def _retry_params(options: Options | None, start_from: StartFrom | None) -> dict[str, Any]:
+def _retry_params(options: Options | None, start_from: RetryFrom | None) -> dict[str, Any]:
     return {"options": None if options is None else _plain(options), "from": start_from}
 
 

@@ -33,10 +33,11 @@ from mindswarm_exec.ledger.replies import (
 from mindswarm_exec.lifecycle import COMPLETED, Status
 from mindswarm_exec.models.explanations import Explanation
 from mindswarm_exec.models.options import ExecutionOptions
+from mindswarm_exec.models.params import UNCHANGED, RetryFrom
 from mindswarm_exec.models.records import Event, Execution
 from mindswarm_exec.models.trace_context import TraceContext
 from mindswarm_exec.service.actors import Actor, acting_as
-from mindswarm_exec.service.control import UNCHANGED, Publisher, RetryFrom
+from mindswarm_exec.service.control import Publisher
 from mindswarm_exec.service.refusals import parent_refused
 from mindswarm_exec.service.submission import start_operation, stored_json
 from mindswarm_exec.settings import Settings

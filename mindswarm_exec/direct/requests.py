@@ -12,9 +12,9 @@ from mindswarm_exec.identifiers import ExecutionId, Name
 from mindswarm_exec.models import params
 from mindswarm_exec.models.explanations import SimulateRequest
 from mindswarm_exec.models.options import DEFAULT_OPTIONS, Budgets, ExecutionOptions, IdempotencyKey
+from mindswarm_exec.models.params import RetryFrom
 from mindswarm_exec.models.trace_context import TraceContext, Traceparent, Tracestate
 from mindswarm_exec.models.validation import invalid_request
-from mindswarm_exec.service.control import RetryFrom
 
 T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)

@@ -26,6 +26,7 @@ from mindswarm_exec.direct.requests import (
 from mindswarm_exec.models import params
 from mindswarm_exec.models.events import EventPage, Gap, TaskPage
 from mindswarm_exec.models.explanations import AgentSketch, Explanation, Simulation
+from mindswarm_exec.models.params import UNCHANGED, RetryFrom
 from mindswarm_exec.models.records import (
     AgentRecord,
     BulkOutcome,
@@ -40,7 +41,7 @@ from mindswarm_exec.models.records import (
 )
 from mindswarm_exec.service import Services, open_services
 from mindswarm_exec.service.actors import Actor, acting_as
-from mindswarm_exec.service.control import UNCHANGED, Publisher, RetryFrom
+from mindswarm_exec.service.control import Publisher
 from mindswarm_exec.settings import Settings
 
 R = TypeVar("R")

@@ -5,7 +5,8 @@ The API checks what comes over the wire by them, and DirectClient what it is cal
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from enum import Enum
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import AwareDatetime, Field, JsonValue, StringConstraints, model_validator
 
@@ -21,6 +22,17 @@ PageCursor = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 AnyAgent = Name
 Text = Annotated[str, StringConstraints(max_length=20_000)]
 Title = Annotated[str, StringConstraints(min_length=1, max_length=500)]
+
+
+class Unchanged(Enum):
+    """The type of UNCHANGED: "leave it as it is", where None is a value of its own."""
+
+    UNCHANGED = "unchanged"
+
+
+UNCHANGED: Final = Unchanged.UNCHANGED
+#: Where a retry begins: at the latest checkpoint, or anew.
+RetryFrom = Literal["checkpoint", "start"]
 
 
 class Nothing(WireModel):
@@ -46,7 +58,7 @@ class Cancel(Pause):
 
 class RetryOptions(WireModel):
     options: ExecutionOptions | None = Field(None, description="if given, they replace those it had")
-    start_from: Literal["checkpoint", "start"] = Field(
+    start_from: RetryFrom = Field(
         "checkpoint", alias="from", description="start: forget its checkpoint and the answers it was given"
     )
 

@@ -12,10 +12,11 @@ from mindswarm_exec.ledger.operations import Operation
 from mindswarm_exec.ledger.replies import Done, Wake
 from mindswarm_exec.lifecycle import Move
 from mindswarm_exec.models.options import ExecutionOptions
+from mindswarm_exec.models.params import RetryFrom
 from mindswarm_exec.models.records import BulkOutcome
 from mindswarm_exec.service import listing
 from mindswarm_exec.service.archived import OlderRecords
-from mindswarm_exec.service.control import RetryFrom, cancellation, cancellation_of_children, retrial
+from mindswarm_exec.service.control import cancellation, cancellation_of_children, retrial
 from mindswarm_exec.service.filters import Criteria, Filter
 
 T = TypeVar("T")

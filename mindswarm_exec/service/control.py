@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from enum import Enum
-from typing import Final, Literal, Protocol
+from typing import Literal, Protocol
 
 from pydantic import JsonValue
 
@@ -29,6 +28,7 @@ from mindswarm_exec.ledger.replies import (
 )
 from mindswarm_exec.lifecycle import CANCEL, PAUSE, PENDING, RESUME, RETRY, Move, Status
 from mindswarm_exec.models.options import ExecutionOptions
+from mindswarm_exec.models.params import UNCHANGED, RetryFrom, Unchanged
 from mindswarm_exec.models.records import Execution, Failure, Question
 from mindswarm_exec.service.actors import control_action, event_data
 from mindswarm_exec.service.archived import OlderRecords
@@ -47,18 +47,6 @@ from mindswarm_exec.service.refusals import (
 from mindswarm_exec.service.submission import budget_fields, option_fields, pinned_class, stored_json
 from mindswarm_exec.service.waiting import waiting_for
 from mindswarm_exec.settings import Settings
-
-
-class Unchanged(Enum):
-    """The type of UNCHANGED: "leave it as it is", where None is a value of its own."""
-
-    UNCHANGED = "unchanged"
-
-
-UNCHANGED: Final = Unchanged.UNCHANGED
-
-#: Where a retry begins: at the latest checkpoint, or anew.
-RetryFrom = Literal["checkpoint", "start"]
 
 #: What a cancel puts into the record of an execution as its error.
 CANCELLED_ON_REQUEST = Failure(kind="cancelled_by", message="cancelled on request")

@@ -22,6 +22,7 @@ from mindswarm_exec.ledger.replies import (
 from mindswarm_exec.lifecycle import CANCEL, RETRY, TERMINAL, Status
 from mindswarm_exec.models.explanations import Explanation, SimulateRequest, Simulation
 from mindswarm_exec.models.options import ExecutionOptions, StartRequest
+from mindswarm_exec.models.params import RetryFrom
 from mindswarm_exec.models.records import (
     BulkOutcome,
     Execution,
@@ -36,7 +37,7 @@ from mindswarm_exec.service import listing, metrics
 from mindswarm_exec.service.actors import control_action
 from mindswarm_exec.service.archived import OlderRecords
 from mindswarm_exec.service.bulk import Bulk, chosen
-from mindswarm_exec.service.control import UNCHANGED, ExecutionControl, Publisher, RetryFrom
+from mindswarm_exec.service.control import ExecutionControl, Publisher
 from mindswarm_exec.service.explaining import Opens, every_project, explanation
 from mindswarm_exec.service.filters import Criteria, Filter
 from mindswarm_exec.service.queue import queue_status
@@ -51,7 +52,7 @@ from mindswarm_exec.service.work import Work, work_of
 from mindswarm_exec.settings import Settings
 from mindswarm_exec.tracing import note_existing, submitting
 
-__all__ = ["UNCHANGED", "ExecutionService", "Publisher"]
+__all__ = ["ExecutionService", "Publisher"]
 
 
 class Background(Protocol):

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from mindswarm_exec.client import AsyncExecutionClient, ExecutionClient
+from mindswarm_exec.client import UNCHANGED, AsyncExecutionClient, ExecutionClient
 from mindswarm_exec.direct import DirectClient
 from mindswarm_exec.errors import AlreadyAnswered, InvalidRequest, MoveRefused, PauseNotObeyed, UnknownExecution
 from mindswarm_exec.settings import Settings
@@ -67,6 +67,14 @@ def test_a_checkpoint_is_edited_once_the_pause_is_obeyed(door: Any, agent: HandA
     agent.pause(attempt)
     assert door.resume(execution_id, checkpoint={"next": 7}).checkpoint == {"next": 7}
     assert json.loads(agent.begin(execution_id).checkpoint or "") == {"next": 7}
+
+
+def test_a_checkpoint_that_is_unchanged_stays_as_it_is(door: Any, agent: HandAgent) -> None:
+    execution_id = door.start("code.survey").execution_id
+    door.pause(execution_id)
+    door.resume(execution_id, checkpoint={"next": 7})
+    door.pause(execution_id)
+    assert door.resume(execution_id, checkpoint=UNCHANGED).checkpoint == {"next": 7}
 
 
 def test_null_is_an_answer(door: Any, agent: HandAgent) -> None:

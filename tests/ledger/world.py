@@ -26,8 +26,9 @@ from mindswarm_exec.ledger.replies import (
 )
 from mindswarm_exec.lifecycle import Status
 from mindswarm_exec.models.options import DemandClass, ExecutionOptions
+from mindswarm_exec.models.params import RetryFrom
 from mindswarm_exec.service import sweeps
-from mindswarm_exec.service.control import RetryFrom, retrial
+from mindswarm_exec.service.control import retrial
 from mindswarm_exec.service.submission import start_operation
 from mindswarm_exec.settings import Settings
 from tests.ledger.model import Model, ModelAgent, ModelAttempt, ModelExecution, Seen
