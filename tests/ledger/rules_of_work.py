@@ -8,11 +8,11 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
-from mindswarm_exec.models.params import RetryFrom
 from mindswarm_exec.identifiers import new_nonce
 from mindswarm_exec.ledger import operations
 from mindswarm_exec.ledger.replies import Claimed, Reported, Settled, Taken
 from mindswarm_exec.lifecycle import CANCEL, PAUSE, RESUME, RETRY
+from mindswarm_exec.models.params import RetryFrom
 from tests.ledger import drawing
 from tests.ledger.machine import Machine, one_of, pick, twice
 
