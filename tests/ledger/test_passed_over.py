@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from mindswarm_exec.ledger import operations
+from mindswarm_exec.ledger.looks import SeenAgent
 from mindswarm_exec.ledger.operations import Settlement
 from mindswarm_exec.lifecycle import COMPLETE
 from mindswarm_exec.models.explanations import Placement
@@ -181,6 +182,18 @@ def test_a_change_that_was_not_noted_leaves_open_what_it_was(explained: Explaine
     assert ruled_out(explained, chosen) == {"bee": UNKNOWN}
     world.sleep("bee")
     assert ruled_out(explained, chosen) == {"bee": UNKNOWN}, "its history begins with that change"
+
+
+def test_within_one_millisecond_the_number_of_the_match_tells_what_came_first() -> None:
+    past = "5 7 draining 0;5 6 awake 1;4 2 awake 0"
+    seen = SeenAgent("ant", "{}", "draining", False, 1, 0, False, 4, 9, None, 0, past)
+    found = [seen.state_at(5, number) for number in (6, 7, 8)]
+    assert [one and (one.state, one.accepts_work) for one in found] == [
+        ("awake", False),
+        ("awake", True),
+        ("draining", False),
+    ]
+    assert seen.state_at(4, 2) is None
 
 
 # --- those that were free --------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 --[[ The prelude: what every script shares, in the parts that scripts.py names, after the rendered constants:
   MOVES, WATCHED, TASK_STATUS (from lifecycle.py), DELIVERY_MS, GRACE_MS, LEASE_MS, HEAD_START_MS,
-  WAKE_MS, WAKE_PRIORITY, IDLE_BONUS, FREE_SLOT_WEIGHT, SUCCESS_WEIGHT, AFFINITY_BONUS, SUCCESS_SMOOTHING, TEST_CLOCK.
+  WAKE_MS, WAKE_PRIORITY, IDLE_BONUS, FREE_SLOT_WEIGHT, SUCCESS_WEIGHT, AFFINITY_BONUS, SUCCESS_SMOOTHING, TEST_CLOCK;
+  WEIGHTS: the first two of those worths, as a decision notes them.
 
   An execution is loaded once into a table `x`, changed by `set` and `move`, and written by `save` once.
   Everything that may refuse comes before the first write. ]]
