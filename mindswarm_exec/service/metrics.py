@@ -6,13 +6,11 @@ from collections.abc import Sequence
 
 from mindswarm_exec.ledger.reads import Record
 from mindswarm_exec.lifecycle import Status
-from mindswarm_exec.models.records import ExecutionMetrics
+from mindswarm_exec.models.records import PAUSES, ExecutionMetrics
 from mindswarm_exec.service.records import history_entries, meters_of
 from mindswarm_exec.service.spans import lives_of
 from mindswarm_exec.service.waited import waited_by_cause
 
-#: Causes that are no waiting: somebody or something holds it up.
-PAUSES = frozenset({"paused", "input_required", "budget"})
 #: What an attempt has used, as its agent told when it settled.
 Used = dict[str, float]
 
