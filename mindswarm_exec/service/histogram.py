@@ -46,8 +46,8 @@ def middle_of(bucket: int) -> float:
 class Histogram:
     """How many durations are in each bucket.
 
-    The buckets in use lie close together, so their counts are a list. Of what was kept thin, a few pairs, the list is
-    only made when more is asked than to add it to another.
+    The buckets in use lie close together, so their counts are a list. Of what was kept as a few pairs, thin, the list
+    is only made when more is asked than to add it to another.
     """
 
     __slots__ = ("_counts", "_first", "_thin")
@@ -96,7 +96,7 @@ class Histogram:
 
     @property
     def kept(self) -> Kept:
-        """ "<letter of WIDTHS><first bucket>:<counts, little-endian, in Base64>"; thin: buckets and counts in turn."""
+        """A letter of WIDTHS, the first bucket, ":" and the counts in Base64, or buckets and counts in turn."""
         pairs = self.by_bucket
         if 4 * len(pairs) < len(self._counts) + STEPS:
             return list(chain.from_iterable(pairs.items()))
