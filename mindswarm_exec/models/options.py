@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
@@ -188,10 +188,21 @@ class ExecutionOptions(WireModel):
     tags: tuple[Name, ...] = Field((), max_length=32, description="words to find it by")
 
     @model_validator(mode="after")
-    def _start_at_has_an_offset(self) -> ExecutionOptions:
-        if self.start_at is not None and self.start_at.tzinfo is None:
+    def _start_at_is_an_instant(self) -> ExecutionOptions:
+        if self.start_at is None:
+            return self
+        if self.start_at.tzinfo is None:
             raise ValueError("start_at needs a UTC offset, such as 2026-01-31T12:00:00Z")
+        try:
+            self.start_at.astimezone(UTC)
+        except OverflowError:
+            raise ValueError("start_at lies in no year from 1 to 9999 of UTC") from None
         return self
+
+    @property
+    def start_at_ms(self) -> int | None:
+        """`start_at` in Unix milliseconds."""
+        return None if self.start_at is None else round(self.start_at.timestamp() * 1000)
 
     @property
     def run_seconds(self) -> float | None:

@@ -300,8 +300,8 @@ def _replaced(record: Record, options: ExecutionOptions) -> dict[str, str | int 
     old = ExecutionOptions.model_validate_json(record.get("options") or "{}")
     fields: dict[str, str | int | float] = dict.fromkeys([*option_fields(task_type, old, task_id), "demand"], "")
     fields |= option_fields(task_type, options, task_id)
-    if options.start_at is not None:
-        fields["eligible_at_ms"] = round(options.start_at.timestamp() * 1000)
+    if options.start_at_ms is not None:
+        fields["eligible_at_ms"] = options.start_at_ms
     return fields
 
 

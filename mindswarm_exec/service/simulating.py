@@ -128,7 +128,7 @@ class Thought:
 
     def _entrant(self, demand: DemandClass) -> Entrant:
         options = self.options
-        start = None if options.start_at is None else (round(options.start_at.timestamp() * 1000), False)
+        start = None if options.start_at_ms is None else (options.start_at_ms, False)
         return Entrant(demand, start, self.concurrency_key, self.concurrency_limit, options.force_start)
 
     def _chosen(

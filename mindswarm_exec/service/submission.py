@@ -77,9 +77,8 @@ def start_operation(
         fields["idempotency_key"] = idempotency_key
     if trace:
         fields.update(trace.headers)
-    start_at_ms = round(options.start_at.timestamp() * 1000) if options.start_at else None
     pinned = pinned_class(task_type, options)
-    return operations.start(execution_id, fields, start_at_ms=start_at_ms, pinned=pinned, data=event_data())
+    return operations.start(execution_id, fields, start_at_ms=options.start_at_ms, pinned=pinned, data=event_data())
 
 
 def pinned_class(task_type: str, options: ExecutionOptions) -> tuple[str, str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -63,13 +63,19 @@ def waited_by_cause(fields: Record, now_ms: int) -> dict[str, int]:
     return {cause: ms for cause, ms in waited.items() if ms > 0 and cause not in ("", ENDED)}
 
 
+def asked_start_ms(fields: Mapping[str, str]) -> int:
+    """The start time that was asked for; 0 if none was."""
+    start_at = json.loads(fields.get("options") or "{}").get("start_at")
+    return 0 if start_at is None else round(datetime.fromisoformat(start_at).timestamp() * 1000)
+
+
 # --- steps -----------------------------------------------------------------------------------------------
 
 
 def _spans(fields: Record, until_ms: int) -> Iterator[tuple[str, int]]:
     """(cause, duration) of each stretch of waiting."""
     moves = moves_of(fields)
-    start_at_ms = _start_at_ms(fields)
+    start_at_ms = asked_start_ms(fields)
     gave_start_at = _last_with_options(moves)
     ends = [move.at_ms for move in moves[1:]] + [until_ms]
     waiting = _Waiting()
@@ -112,11 +118,6 @@ def _last_with_options(moves: Sequence[Moved]) -> Moved | None:
     """The move that came with the options that it has now: its creation, or a retry that changed them."""
     gave = [move for move in moves if move.event_type == CREATE.event or move.data.get("options_changed")]
     return gave[-1] if gave else None
-
-
-def _start_at_ms(fields: Record) -> int:
-    start_at = json.loads(fields.get("options") or "{}").get("start_at")
-    return 0 if start_at is None else round(datetime.fromisoformat(start_at).timestamp() * 1000)
 
 
 def _moved(stored: str) -> Moved:

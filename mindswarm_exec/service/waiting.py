@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Any
 
 from mindswarm_exec.ledger.looks import Look, SeenHolder
@@ -13,7 +12,7 @@ from mindswarm_exec.models.options import DemandClass
 from mindswarm_exec.models.records import WaitingFor, instant
 from mindswarm_exec.service.causes import because, span
 from mindswarm_exec.service.standing import Standing, no_agent, standings
-from mindswarm_exec.service.waited import moves_of
+from mindswarm_exec.service.waited import asked_start_ms, moves_of
 
 #: Sweeps come every second or so; what is due and has not been swept for so long waits for somebody to sweep.
 SILENCE_MS = 15_000
@@ -92,9 +91,7 @@ def start_of(fields: Mapping[str, str]) -> tuple[int, bool] | None:
     if "eligible_at_ms" not in fields:
         return None
     at_ms = int(fields["eligible_at_ms"])
-    asked = json.loads(fields.get("options") or "{}").get("start_at")
-    was_asked = asked is not None and round(datetime.fromisoformat(asked).timestamp() * 1000) == at_ms
-    return at_ms, not was_asked
+    return at_ms, asked_start_ms(fields) != at_ms
 
 
 # --- steps -----------------------------------------------------------------------------------------------
