@@ -9,6 +9,7 @@ async def survey(ctx: ExecutionContext, payload: SurveyRequest) -> SurveyReport:
 from __future__ import annotations
 
 import inspect
+import math
 import typing
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -116,7 +117,7 @@ class Agent:
         sleep_after_seconds: how long it holds nothing before it goes to sleep; above 0. None: as the setting says.
 
     Raises:
-        InvalidRequest: `sleep_after_seconds` is not above 0.
+        InvalidRequest: `sleep_after_seconds` is not above 0, or has no end.
     """
 
     def __init__(
@@ -128,8 +129,10 @@ class Agent:
         max_concurrent: int = 3,
         sleep_after_seconds: float | None = None,
     ) -> None:
-        if sleep_after_seconds is not None and not sleep_after_seconds > 0:
-            raise InvalidRequest(f"sleep_after_seconds of agent '{name}' must be above 0; leave it out for never.")
+        if sleep_after_seconds is not None and not 0 < sleep_after_seconds < math.inf:
+            raise InvalidRequest(
+                f"sleep_after_seconds of agent '{name}' must be above 0 and finite; leave it out for never."
+            )
         self.name = name
         self.capabilities = frozenset(capabilities)
         self.labels = dict(labels or {})

@@ -17,7 +17,7 @@ PREFIX = "MINDSWARM_"
 class Settings(BaseModel):
     """Every setting. The environment variable of a field is `MINDSWARM_` + its name in capitals."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     # --- where things are
     redis_url: str | None = Field(None, description="the ledger; unset: an embedded Valkey under data_dir")

@@ -107,8 +107,11 @@ def test_with_json_an_error_is_an_object_on_stderr(capsys: pytest.CaptureFixture
     assert error["data"]["code"] == "api_unavailable"
 
 
-def test_a_malformed_setting_is_named(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MINDSWARM_LEASE_SECONDS", "soon")
+@pytest.mark.parametrize("value", ["soon", "inf", "nan", "-1"])
+def test_a_malformed_setting_is_named(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    monkeypatch.setenv("MINDSWARM_LEASE_SECONDS", value)
     code, _, err = said(capsys, "queue")
     assert code == 2
     assert "MINDSWARM_LEASE_SECONDS" in err

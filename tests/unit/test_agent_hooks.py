@@ -29,7 +29,7 @@ def test_a_hook_that_takes_arguments_is_refused_by_name(kind: str) -> None:
         getattr(Agent("a"), kind)(greedy)
 
 
-@pytest.mark.parametrize("seconds", [0, -1.0, float("nan")])
+@pytest.mark.parametrize("seconds", [0, -1.0, float("nan"), float("inf")])
 def test_an_idle_time_that_is_none_is_refused(seconds: float) -> None:
     with pytest.raises(InvalidRequest, match="sleep_after_seconds of agent 'a' must be above 0"):
         Agent("a", sleep_after_seconds=seconds)
