@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 START = "0-0"
+#: The bounds of ids of a stream.
+FIRST, LAST = (0, 0), (2**64 - 1, 2**64 - 1)
 #: Events read at once when filling in what was missed.
 PAGE = 500
 #: A silent listener looks into the stream this often; what it finds there, publishing has lost.
@@ -117,11 +119,15 @@ class EventLog:
 
     async def read(self, after: str, limit: int) -> list[StoredEvent]:
         """The events that follow `after`, oldest first, at most `limit`."""
+        if position(after) >= LAST:  # the server refuses to be asked for what cannot be, here and below
+            return []
         with translated_errors():
             return _entries(await self._client.xrange(self._stream, f"({after}", "+", count=limit))
 
     async def read_newest(self, limit: int, before: str | None = None) -> list[StoredEvent]:
         """The newest events (of those before `before`), newest first, at most `limit`."""
+        if before is not None and position(before) <= FIRST:
+            return []
         with translated_errors():
             newest = f"({before}" if before else "+"
             return _entries(await self._client.xrevrange(self._stream, newest, "-", count=limit))

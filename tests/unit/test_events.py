@@ -203,6 +203,17 @@ async def test_history_pages_in_both_directions(service: EventService, writer: E
     assert [event.event_id for event in older.events] == written[2:0:-1]
 
 
+@pytest.mark.parametrize(
+    ("cursor", "newest_first"), [("0", True), ("0-0", True), ("18446744073709551615-18446744073709551615", False)]
+)
+async def test_beyond_the_ends_of_the_stream_there_is_nothing(
+    service: EventService, writer: EventWriter, cursor: str, newest_first: bool
+) -> None:
+    await writer.append()
+    page = await service.get_history(EVERYTHING, cursor=cursor, newest_first=newest_first)
+    assert (page.events, page.next_cursor) == ((), None)
+
+
 async def test_one_call_for_history_looks_at_a_bounded_number_of_events(
     service: EventService, writer: EventWriter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
