@@ -14,9 +14,9 @@ from typing import Any
 from pydantic import JsonValue
 
 from mindswarm_exec.direct.outcomes import Outcomes
-from mindswarm_exec.direct.requests import Options, check_names, options_of, trace_of
+from mindswarm_exec.direct.requests import Options, asked, check_names, options_of, said, trace_of
 from mindswarm_exec.direct.verbs import ServiceThread, ServiceVerbs
-from mindswarm_exec.errors import ExecutionNotCompleted, ResultNotReady, UnknownAgent, UnknownTask
+from mindswarm_exec.errors import ExecutionNotCompleted, ResultNotReady, UnknownAgent
 from mindswarm_exec.identifiers import new_id
 from mindswarm_exec.ledger.answers import Started
 from mindswarm_exec.ledger.faces import SyncLedger, connect_sync
@@ -32,7 +32,7 @@ from mindswarm_exec.ledger.replies import (
 )
 from mindswarm_exec.lifecycle import COMPLETED, Status
 from mindswarm_exec.models.explanations import Explanation
-from mindswarm_exec.models.options import ExecutionOptions
+from mindswarm_exec.models.options import DEFAULT_PROJECT, ExecutionOptions, StartRequest
 from mindswarm_exec.models.params import UNCHANGED, RetryFrom
 from mindswarm_exec.models.records import Event, Execution
 from mindswarm_exec.models.trace_context import TraceContext
@@ -130,10 +130,10 @@ class DirectClient(ServiceVerbs):
 
     def start(
         self,
-        task_type: str,
+        task_type: str | None = None,
         payload: JsonValue = None,
         *,
-        project_id: str = "default",
+        project_id: str | None = None,
         task_id: str | None = None,
         parent_id: str | None = None,
         idempotency_key: str | None = None,
@@ -144,7 +144,8 @@ class DirectClient(ServiceVerbs):
     ) -> DirectHandle:
         """Submit one execution. Options go in `options` or as keyword arguments (`priority="high"`).
 
-        It goes on from the span that `traceparent` names, or from the current span of the program.
+        It goes on from the span that `traceparent` names, or from the current span of the program. With `task_id`,
+        what is not said is as the task says.
 
         Raises:
             InvalidRequest, PayloadTooLarge: nothing was stored.
@@ -153,30 +154,36 @@ class DirectClient(ServiceVerbs):
             LedgerUnavailable: no answer; repeat it with the same `idempotency_key` to be safe.
         """
         parsed = options_of(options, more_options)
-        named = {"task_id": task_id, "parent_id": parent_id, "idempotency_key": idempotency_key}
-        check_names(task_type, project_id, **named)
+        named = {"parent_id": parent_id, "idempotency_key": idempotency_key}
+        trace = trace_of(traceparent, tracestate)
+        if task_id is not None or task_type is None:
+            work = said(task_type=task_type, payload=payload, project_id=project_id, task_id=task_id, **named)
+            return self._start_by_service(work, parsed, trace)
+        project = project_id or DEFAULT_PROJECT
+        check_names(task_type, project, **named)
         execution_id = new_id()
-        with submitting(task_type, execution_id, given=trace_of(traceparent, tracestate)) as trace:
-            operation = self._submission(execution_id, task_type, payload, parsed, project_id, trace, **named)
-            return self._handle(self._ledger.run(operation), execution_id, parsed, task_id, parent_id)
+        with submitting(task_type, execution_id, given=trace) as within:
+            operation = self._submission(execution_id, task_type, payload, parsed, project, within, **named)
+            return self._handle(self._ledger.run(operation), execution_id, parsed, parent_id)
 
     def start_many(
         self,
         task_type: str,
         payloads: Iterable[JsonValue],
         *,
-        project_id: str = "default",
+        project_id: str | None = None,
         traceparent: str | None = None,
         tracestate: str | None = None,
         **options: Any,
     ) -> list[DirectHandle]:
         """Submit one execution for each payload in one round trip; each is atomic by itself."""
         parsed = options_of(None, options)
-        check_names(task_type, project_id)
+        project = project_id or DEFAULT_PROJECT
+        check_names(task_type, project)
         work = [(new_id(), payload) for payload in payloads]
         with submitting(task_type, count=len(work), given=trace_of(traceparent, tracestate)) as trace:
             replies = self._ledger.run_many(
-                [self._submission(each, task_type, payload, parsed, project_id, trace) for each, payload in work]
+                [self._submission(each, task_type, payload, parsed, project, trace) for each, payload in work]
             )
             return [self._handle(reply, each, parsed) for reply, (each, _) in zip(replies, work, strict=True)]
 
@@ -185,6 +192,15 @@ class DirectClient(ServiceVerbs):
         return DirectHandle(self, execution_id)
 
     # --- steps -------------------------------------------------------------------------------------------
+
+    def _start_by_service(
+        self, work: dict[str, Any], options: ExecutionOptions, trace: TraceContext | None
+    ) -> DirectHandle:
+        """Submit what has to be looked up first."""
+        span = trace.headers if trace is not None else {}
+        request = asked(StartRequest, {**work, **span, "options": options}, "start")
+        accepted = self._thread.call(lambda on: on.executions.start(request))
+        return DirectHandle(self, accepted.execution_id)
 
     def _submission(
         self,
@@ -207,7 +223,6 @@ class DirectClient(ServiceVerbs):
         reply: Started,
         execution_id: str,
         options: ExecutionOptions,
-        task_id: str | None = None,
         parent_id: str | None = None,
     ) -> DirectHandle:
         match reply:
@@ -220,7 +235,7 @@ class DirectClient(ServiceVerbs):
             case AgentUnknown():
                 raise UnknownAgent.of(options.agent.agent_id or "")
             case TaskUnknown():
-                raise UnknownTask.of(task_id or "")
+                raise AssertionError("the work of a task is started by the service")
             case ParentUnknown() | ParentOver():
                 raise parent_refused(parent_id, reply)
 

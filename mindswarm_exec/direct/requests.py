@@ -23,7 +23,7 @@ Options = ExecutionOptions | Mapping[str, Any]
 _budgets: TypeAdapter[dict[str, float]] = TypeAdapter(Budgets)
 _execution_id: TypeAdapter[str | None] = TypeAdapter(ExecutionId | None)
 _idempotency_key: TypeAdapter[str | None] = TypeAdapter(IdempotencyKey | None)
-_name: TypeAdapter[str | None] = TypeAdapter(Name | None)
+_name: TypeAdapter[str] = TypeAdapter(Name)
 _traceparent: TypeAdapter[str] = TypeAdapter(Traceparent)
 _tracestate: TypeAdapter[str] = TypeAdapter(Tracestate)
 _reason: TypeAdapter[str] = TypeAdapter(params.Reason)
@@ -88,13 +88,12 @@ def page_of(filters: params.ExecutionFilter) -> dict[str, Any]:
 def check_names(
     task_type: str,
     project_id: str,
-    task_id: str | None = None,
     parent_id: str | None = None,
     idempotency_key: str | None = None,
 ) -> None:
     """Refuse hostile names before they become names of keys."""
-    for what, name in (("task_type", task_type), ("project_id", project_id), ("task_id", task_id)):
-        checked(_name, name, what)
+    checked(_name, task_type, "task_type")
+    checked(_name, project_id, "project_id")
     checked(_execution_id, parent_id, "parent_id")
     checked(_idempotency_key, idempotency_key, "idempotency_key")
 

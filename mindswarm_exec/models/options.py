@@ -85,7 +85,7 @@ class RetryPolicy(WireModel):
 class ResourceLimits(WireModel):
     """Upper bounds of one attempt. All but `meters` hold for process handlers and commands only."""
 
-    memory_mb: int | None = Field(None, ge=1, description="resident memory of all its processes together")
+    memory_mb: int | None = Field(None, ge=1, le=10**9, description="resident memory of all its processes together")
     cpu_seconds: Seconds | None = Field(None, description="of all its processes together, user and system")
     wall_seconds: Seconds | None = Field(None, description="time that it runs; frozen time does not count")
     output_mb: int | None = Field(
@@ -266,6 +266,8 @@ class DemandClass(WireModel):
         return f"{self.task_type}#{digest}#{rate}"
 
 
+#: The project of what names none.
+DEFAULT_PROJECT = "default"
 IdempotencyKey = Annotated[str, Field(min_length=1, max_length=255)]
 
 
@@ -280,7 +282,7 @@ class StartRequest(WireModel):
     parent_id: ExecutionId | None = Field(
         None, description="the execution that it is part of: cancelled with it, and its spending counts there too"
     )
-    project_id: Name = "default"
+    project_id: Name = DEFAULT_PROJECT
     idempotency_key: Annotated[str, Field(min_length=1, max_length=255)] | None = Field(
         None, description="the same key in the same project is the same execution"
     )

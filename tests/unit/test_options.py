@@ -54,6 +54,10 @@ def refusal(model: type[BaseModel], **values: Any) -> str:
         ({"retry_policy": {"max_attempts": 0}}, "retry_policy.max_attempts must be greater than or equal to 1"),
         ({"retry_policy": {"backoff": "random"}}, "retry_policy.backoff must be 'fixed', 'linear' or 'exponential'"),
         ({"retry_policy": {"jitter": 1.5}}, "retry_policy.jitter must be less than or equal to 1"),
+        (
+            {"resource_limits": {"memory_mb": 10**30}},
+            "memory_mb must be less than or equal to 1000000000",
+        ),
         ({"resource_limits": {"memory_mb": 0}}, "resource_limits.memory_mb must be greater than or equal to 1"),
         ({"start_at": "2026-01-31T12:00:00"}, "start_at needs a UTC offset"),
         ({"start_at": "9999-12-31T23:59:59-12:00"}, "start_at lies in no year from 1 to 9999 of UTC"),

@@ -1,4 +1,4 @@
-"""What the API refuses, every client refuses: also the one that speaks to the ledger itself, with no wire between."""
+"""Every client asks alike and refuses alike: also the one that speaks to the ledger itself, with no wire between."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ HOSTILE = "two words\n"
         ("event_history", {"event_types": ["X!"]}),
         ("event_history", {"cursor": "last"}),
         ("event_history", {"limit": 0}),
+        ("start", {}),
         ("start", {"task_type": ["a.b"]}),
         ("start", {"task_type": HOSTILE}),
         ("start", {"task_type": "a.b", "project_id": HOSTILE}),
@@ -57,6 +58,15 @@ def test_what_does_not_fit_is_refused_in_a_sentence(door: Any, verb: str, argume
     with pytest.raises(InvalidRequest):
         getattr(door, verb)(**arguments)
     assert not door.list().executions
+
+
+def test_what_is_not_said_of_a_tasks_execution_is_as_the_task_says(door: Any) -> None:
+    task = door.create_task("survey it", task_type="code.survey", payload={"a": 1}, project_id="red")
+    started = door.get(door.start(task_id=task.task_id, priority="high").execution_id)
+    assert (started.task_type, started.payload, started.project_id) == ("code.survey", {"a": 1}, "red")
+    assert (started.task_id, started.priority) == (task.task_id, 7)
+    other = door.get(door.start("code.review", {"b": 2}, task_id=task.task_id).execution_id)
+    assert (other.task_type, other.payload, other.project_id) == ("code.review", {"b": 2}, "red")
 
 
 def test_what_is_changed_to_null_is_null(door: Any) -> None:
