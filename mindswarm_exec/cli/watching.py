@@ -23,6 +23,7 @@ from mindswarm_exec.cli.exits import Exit
 from mindswarm_exec.cli.remote import Remote, read_as, remote
 from mindswarm_exec.cli.sentences import what_became_of
 from mindswarm_exec.cli.tables import failure, json_text
+from mindswarm_exec.errors import InvalidRequest
 from mindswarm_exec.models.records import Event, Execution
 
 #: Lines of a result that are shown at the end of a watch.
@@ -42,6 +43,8 @@ def watch(
     Of one execution the record so far comes first; the exit code is 1 unless it completes. With --json each
     event is a line of JSON.
     """
+    if execution_id is not None and (event_types or from_event_id):
+        raise InvalidRequest("name one execution, or which events of all: one is watched from its first event on.")
     if execution_id is not None:
         return follow(remote, read_as(Execution, remote.call("execution.get", execution_id=execution_id))).code
     for event in remote.client.events(event_types=event_types, from_event_id=from_event_id):

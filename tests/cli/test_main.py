@@ -58,6 +58,8 @@ def test_help_reads_no_engine() -> None:
         ("list", "--since", "yesterday"),
         ("list", "--limit", "0"),
         ("history", "x", "--agent", "y"),
+        ("watch", "x", "--type", "execution.*"),
+        ("watch", "x", "--from", "0"),
         ("metrics", "x", "--window", "5m"),
         ("agent", "no-colon"),
         ("agent", "absent_module:agent"),
