@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from urllib.error import URLError
-from urllib.request import urlopen
+from urllib.request import ProxyHandler, build_opener
 
 from mindswarm_exec.embedded import ledger_url
 from mindswarm_exec.errors import ApiUnavailable, MoveRefused, UnknownAgent
@@ -14,16 +14,19 @@ from mindswarm_exec.ledger.faces import SyncLedger, connect_sync
 from mindswarm_exec.settings import Settings
 
 API_SECONDS = 4.0
+#: Where an API that is bound to all addresses answers too.
+EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  nothing is bound here
 
 
 def check_api(settings: Settings) -> None:
-    """Raises ApiUnavailable unless the API answers and reaches its ledger."""
-    url = f"http://127.0.0.1:{settings.api_port}/readyz"
+    """Raises ApiUnavailable unless the API of this machine answers and reaches its ledger."""
+    host = EVERYWHERE.get(settings.api_host, settings.api_host)
+    url = f"http://{f'[{host}]' if ':' in host else host}:{settings.api_port}/readyz"
     try:
-        with urlopen(url, timeout=API_SECONDS):
+        with build_opener(ProxyHandler({})).open(url, timeout=API_SECONDS):  # no proxy leads to this machine
             return
     except (URLError, OSError) as error:
-        raise ApiUnavailable(f"the API on port {settings.api_port} is not ready: {error}.") from None
+        raise ApiUnavailable(f"the API at {url} is not ready: {error}.") from None
 
 
 def check_ledger(settings: Settings) -> None:
