@@ -23,8 +23,14 @@ class _Letter:
         self.arrived = threading.Lock()
         self.arrived.acquire()
         self.answer: Any = None
-        self.error: MindSwarmError | None = None
+        self.error: Exception | None = None
         self.leads = False
+
+    def go_alone(self, ledger: SyncLedger) -> None:
+        try:
+            self.answer = ledger.run(self.operation)
+        except Exception as error:  # noqa: BLE001  raised by whoever waits for the answer
+            self.error = error
 
 
 class Courier:
@@ -32,7 +38,7 @@ class Courier:
 
     The thread whose operation finds nobody on the way goes itself, and takes along all that wait. Alone, a
     thread pays two uncontended locks for it; under load, slots share the cost of a round trip, most of which
-    is the kernel's. Each operation stays atomic by itself.
+    is the kernel's. Each operation stays atomic by itself, and is such as may be carried out twice.
     """
 
     def __init__(self, ledger: SyncLedger) -> None:
@@ -68,6 +74,9 @@ class Courier:
         except MindSwarmError as error:
             for letter in letters:
                 letter.error = error
+        except Exception:  # noqa: BLE001  a script failed: whose it was is told alone, and the others are answered
+            for letter in letters:
+                letter.go_alone(self._ledger)
         finally:
             self._pass_on(letters)
 
