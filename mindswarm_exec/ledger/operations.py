@@ -161,16 +161,16 @@ def look_for(
     *,
     concurrency_key: str = "",
     affinity_key: str = "",
-    head_start_ms: int = 0,
+    priority: int = 0,
     most_agents: int = MOST_AGENTS_SEEN,
     one_more: tuple[int, str, str] = (0, "", "{}"),
 ) -> Operation[Look | None]:
-    """Look at where a submission would go. `head_start_ms` is how far its priority lets it overtake.
+    """Look at where a submission would go.
 
     `one_more` is an agent that does not exist, as slots, agent id and profile: the lanes are seen as they would be
     when it has opened and taken up what waits.
     """
-    args = ("", class_id, demand, project_id, concurrency_key, affinity_key, head_start_ms, most_agents, *one_more)
+    args = ("", class_id, demand, project_id, concurrency_key, affinity_key, priority, most_agents, *one_more)
     return _script("look", read_look, *args)
 
 

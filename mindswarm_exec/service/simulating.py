@@ -49,7 +49,7 @@ class Thought:
     def demand(self, *, pinned: bool) -> DemandClass:
         return DemandClass.of(self.task_type, self.options.agent, pinned=pinned)
 
-    def look(self, settings: Settings, *, pinned: bool) -> Operation[Look | None]:
+    def look(self, *, pinned: bool) -> Operation[Look | None]:
         """What has to be seen of the ledger for it."""
         demand, sketch = self.demand(pinned=pinned), self.sketch
         return operations.look_for(
@@ -58,7 +58,7 @@ class Thought:
             self.project_id,
             concurrency_key=self.concurrency_key,
             affinity_key=self.options.agent.affinity_key or "",
-            head_start_ms=round(self.options.priority * settings.head_start_seconds * 1000),
+            priority=self.options.priority,
             one_more=(0, "", "{}") if sketch is None else self._drawn(sketch),
         )
 

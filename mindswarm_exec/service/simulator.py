@@ -76,6 +76,6 @@ class Simulator:
             raise parent_refused(parent_id, ParentOver(parent["status"]))
 
     async def _look(self, thought: Thought, *, pinned: bool) -> Look:
-        look = await self._ledger.run(thought.look(self._settings, pinned=pinned))
+        look = await self._ledger.run(thought.look(pinned=pinned))
         assert look is not None, "what is only thought of is never absent"
         return look

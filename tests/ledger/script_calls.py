@@ -33,7 +33,7 @@ def named_calls() -> dict[str, Operation[Any]]:
     ended: Any = "instant of its end"
     amount: Any = "amount"
     deadline: Any = "deadline"
-    head_start: Any = "head start"
+    priority: Any = "priority"
     slots: Any = "slots"
     retention: Any = "ms"
     delay: Any = "delay until"
@@ -78,7 +78,7 @@ def named_calls() -> dict[str, Operation[Any]]:
             "project_id",
             concurrency_key="concurrency key",
             affinity_key="affinity key",
-            head_start_ms=head_start,
+            priority=priority,
             most_agents=most,
             one_more=(slots, "agent_id", "profile"),
         ),

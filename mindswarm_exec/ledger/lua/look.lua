@@ -2,7 +2,7 @@
   KEYS  1 prefix
   ARGV  1 execution_id, or "" for one that is only thought of, as the next six say · 2 class_id · 3 demand as JSON,
         or "" if it is not to enter
-        4 project_id · 5 concurrency key or "" · 6 affinity key or "" · 7 head start (ms) of its priority
+        4 project_id · 5 concurrency key or "" · 6 affinity key or "" · 7 priority
         8 most agents to name · 9 slots of one more agent, 0 for none · 10 its agent_id · 11 its profile as JSON
   REPLY {"ok", execution_id, now:int, swept_at or "", {field, value, …}, {{agent_id, profile, state, accepts_work,
         max_concurrent, last_used, passed_over, registered_at_ms, lease_expires_at_ms, success rate, load,
@@ -14,11 +14,12 @@
         {"absent"}
   EMITS nothing
   TWICE harmless: the script is flagged to write nothing, and the server holds it to that ]]
-local id, class_id, demand, project_id, permit, affinity, head_start, most, slots, one_more, profile = unpack(ARGV)
+local id, class_id, demand, project_id, permit, affinity, priority, most, slots, one_more, profile = unpack(ARGV)
 local NEAR, MOST_LANES = 5, 256
 most, slots = tonumber(most), tonumber(slots)
 
-local fields, x, rank = {}, {}, ms(NOW - tonumber(head_start))
+local is_urgent = tonumber(priority) >= WAKE_PRIORITY
+local fields, x, rank = {}, {}, ms(NOW - tonumber(priority) * HEAD_START_MS)
 if id ~= '' then
   fields = call('HGETALL', key('execution', id))
   if not fields[1] then return { 'absent' } end
@@ -124,24 +125,41 @@ local function share(pool, other)
   return false
 end
 
--- met_now(is_there) -> of a class that is new: agents that it would find awake, or if there are none, those that suit it
+-- wakes_before(a, b): of two sleepers, as `asleep` orders them
+local function wakes_before(a, b)
+  local function order(facts) return math.floor((tonumber(facts[10]) or 1) * 1000000 + 0.5), tonumber(facts[6]) or 0 end
+  local rate, used = order(a)
+  local other_rate, other_used = order(b)
+  if rate ~= other_rate then return rate > other_rate end
+  if used ~= other_used then return used < other_used end
+  return a[1] > b[1]
+end
+
+-- met_now(is_there) -> the same of a class that is new
 local function met_now(is_there)
-  local decoded, up, all = cjson.decode(demand), {}, {}
+  local decoded, up, all, sleeper, is_served = cjson.decode(demand), {}, {}, nil, is_there
   for _, facts in ipairs(agents) do
-    if #up < most and facts[2] and suits(decoded, facts[1], cjson.decode(facts[2])) then
-      if facts[3] == 'awake' or facts[3] == 'waking' then up[#up + 1] = facts[1] end
+    if facts[2] and suits(decoded, facts[1], cjson.decode(facts[2])) then
+      if facts[3] == 'awake' or facts[3] == 'waking' then
+        if #up < most then up[#up + 1] = facts[1] end
+        is_served = is_served or reaches(facts[1], task_type, least)
+      elseif facts[3] == 'sleeping' and not facts[7] and (not sleeper or wakes_before(facts, sleeper)) then
+        sleeper = facts
+      end
       if #all < most then all[#all + 1] = facts[1] end
     end
   end
-  return (up[1] or is_there) and up or all
+  local woken = sleeper and (is_urgent or not is_served) and reaches(sleeper[1], task_type, least) and sleeper[1]
+  return (up[1] or woken or is_there) and up or all, woken
 end
 
--- pool_of(is_there) -> its agents: those that are awake, or if none is (not even one more), all that suit it
+-- pool_of(is_there) -> its agents that are awake, or if there is none (not even one more), all that suit it; and whom
+-- the arrival of a thought would wake, who is then one of them too
 local function pool_of(is_there)
   if not is_known then return met_now(is_there) end
   local awake = key('awake', class_id)
-  if is_there or call('EXISTS', awake) == 1 then return awake end
-  return key('suitable', class_id)
+  local woken = demand ~= '' and (is_urgent or not is_there) and sleeper_for(class_id, is_urgent)
+  return (woken or is_there or call('EXISTS', awake) == 1) and awake or key('suitable', class_id), woken
 end
 
 -- note_near(members): some of those that go before it, with their ranks
@@ -154,9 +172,11 @@ end
 -- look_elsewhere(lanes, first): what goes before it in the lanes that its agents serve too
 local function look_elsewhere(lanes, first)
   local suits_more = slots > 0 and suits(cjson.decode(demand), one_more, cjson.decode(profile))
-  local pool, shared = pool_of(suits_more), {}
+  local pool, woken = pool_of(suits_more)
+  local shared = {}
   for _, other in ipairs(lanes) do
-    if other ~= class_id and (suits_more and served[other] or share(pool, other)) then
+    if other ~= class_id
+      and (suits_more and served[other] or share(pool, other) or woken and share({ woken }, other)) then
       shared[other] = true
       elsewhere = elsewhere + call('ZCOUNT', key('lane', other), '-inf', '(' .. rank)
       note_near(call('ZRANGE', key('lane', other), '(' .. rank, '-inf', 'BYSCORE', 'REV', 'LIMIT', 0, NEAR, 'WITHSCORES'))

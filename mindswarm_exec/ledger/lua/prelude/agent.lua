@@ -124,9 +124,9 @@ local function put_state(id, state, accepts)
   call('HSET', record, 'state', state, 'accepts_work', accepts, 'states', table.concat(kept, ';'))
 end
 
--- rouse(class id, is_urgent): work waits in the class: wake its best sleeper if only sleepers could serve it and none
--- of them is waking already, or in any case if the work is urgent. Mirrors selection.choose_sleeper
-local function rouse(class_id, is_urgent)
+-- sleeper_for(class id, is_urgent) -> whom work that waits in the class wakes: its best sleeper if only sleepers could
+-- serve it and none of them is waking already, or in any case if the work is urgent. Mirrors selection.choose_sleeper
+local function sleeper_for(class_id, is_urgent)
   local task_type, least = demand_of(class_id)
   local awake = key('awake', class_id)
   if not is_urgent and not least and call('SCARD', awake) > 0 then return end
@@ -137,6 +137,13 @@ local function rouse(class_id, is_urgent)
       if success_rate(agent_id, task_type) >= least then return end
     end
   end
+  return best
+end
+
+-- rouse(class id, is_urgent): work waits in the class: wake whom it has to
+local function rouse(class_id, is_urgent)
+  local best = sleeper_for(class_id, is_urgent)
+  if not best then return end
   put_state(best, 'waking', '0')
   call('ZADD', key('deadlines'), ms(NOW + WAKE_MS), 'waking:' .. best)
   for _, served in ipairs(call('SMEMBERS', key('serves', best))) do
