@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -16,19 +15,11 @@ from mindswarm_exec.ledger.operations import Settlement
 from mindswarm_exec.lifecycle import COMPLETE
 from mindswarm_exec.models.explanations import AgentSketch, Explanation, SimulateRequest, Simulation
 from mindswarm_exec.models.options import DemandClass, ExecutionOptions
-from mindswarm_exec.settings import Settings
 from tests.ledger.explained import AGENTS, MEETS_ALL, Explained, agents, begin, explain, submissions, worlds
 
 thorough = settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 #: Settlements after which whoever waits for a slot or a permit must have had its turn.
 ENOUGH = 40
-
-
-@pytest.fixture(scope="module")
-def explained(valkey_url: str) -> Iterator[Explained]:
-    explained = Explained(valkey_url, Settings(namespace="t-explanations"))
-    yield explained
-    explained.close()
 
 
 def waiting(on: Explained) -> list[str]:

@@ -67,13 +67,6 @@ class Watched(SyncLedger):
 
 
 @pytest.fixture(scope="module")
-def explained(valkey_url: str) -> Iterator[Explained]:
-    explained = Explained(valkey_url, Settings(namespace="t-past-choices"))
-    yield explained
-    explained.close()
-
-
-@pytest.fixture(scope="module")
 def watched(valkey_url: str) -> Iterator[tuple[Explained, Watched]]:
     explained = Explained(valkey_url, Settings(namespace="t-watched-choices"))
     ledger = Watched(explained.world.ledger.client, explained.world.settings, test_clock=True)

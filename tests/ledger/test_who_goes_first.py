@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -17,20 +16,12 @@ from mindswarm_exec.models.options import AgentSelectionCriteria, ExecutionOptio
 from mindswarm_exec.selection import reaches, suits
 from mindswarm_exec.service.submission import start_operation
 from mindswarm_exec.service.waited import moves_of
-from mindswarm_exec.settings import Settings
 from tests.ledger.explained import Explained, explain, worlds
 from tests.ledger.invariants_of_agents import candidates
 
 thorough = settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 ENDS = {f"execution.{status}" for status in TERMINAL}
 MANY = 10_000
-
-
-@pytest.fixture(scope="module")
-def explained(valkey_url: str) -> Iterator[Explained]:
-    explained = Explained(valkey_url, Settings(namespace="t-who-goes-first"))
-    yield explained
-    explained.close()
 
 
 @pytest.fixture(autouse=True)
