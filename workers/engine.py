@@ -33,12 +33,11 @@ from workers.outcome import (
     cancelled,
     settlement,
 )
+from workers.reports import AWAY_SECONDS
 from workers.spans import begun_span, settle_span
 
 log = logging.getLogger(__name__)
 
-#: Pauses between tries to reach a ledger that is away, in seconds; the last one repeats.
-AWAY_SECONDS = (0.05, 0.1, 0.2, 0.5, 1.0)
 NO_FIELDS: dict[str, str | int | float] = {}
 #: Wishes kept for attempts that do not run here yet.
 MOST_EARLY = 1000
@@ -209,13 +208,21 @@ class UnifiedTaskEngine:
                 self._changed.wait_for(lambda: self._running or self._stopped.is_set())
             now = time.monotonic()
             for running in list(self._running.values()):
-                if running.has_clock and (overdue := running.overdue(now)):
-                    running.wish_for(overdue)
-                if running.ignores_cancel(now, self._settings.cancel_grace_seconds):
-                    self._fence(running)
-                if running.owes_progress:
-                    running.send_progress()
+                try:
+                    self._look_after(running, now)
+                except Exception:  # whatever it is, the clocks of the others go on
+                    log.exception(
+                        "an attempt could not be looked after", extra={"execution_id": running.execution_id}
+                    )
             self._stopped.wait(0.1)
+
+    def _look_after(self, running: RunningAttempt, now: float) -> None:
+        if running.has_clock and (overdue := running.overdue(now)):
+            running.wish_for(overdue)
+        if running.ignores_cancel(now, self._settings.cancel_grace_seconds):
+            self._fence(running)
+        if running.owes_progress:
+            running.send_progress()
 
     def _fence(self, running: RunningAttempt) -> None:
         """The handler ignores a cancel: it is cancelled all the same; its slot waits for its code to end."""
