@@ -25,7 +25,7 @@ PERIODS_MS = {"minute": MINUTE_MS, "hour": HOUR_MS, "day": DAY_MS}
 #: What the sum of a period is added up from.
 PARTS = {"hour": "minute", "day": "hour"}
 #: Roll-ups of one minute that are read one by one; with more of them their sum is kept.
-MOST_LOOSE = 16
+MOST_LOOSE = 4
 #: What was counted in a minute outlives its sum by this: somebody may have looked for the sum before it was kept.
 LINGER_MS = 600_000
 #: A period by name, and its start in Unix milliseconds.

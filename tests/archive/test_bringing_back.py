@@ -66,7 +66,9 @@ def test_a_bulk_retry_brings_back_what_the_listing_shows(world: World) -> None:
     old = [ended(world, FAIL, tags=["red"]) for _ in range(3)] + [ended(world, FAIL)]
     archive_all(world)
     new = ended(world, FAIL, tags=["red"])
-    listed = [one.execution_id for one in ask(world, lambda on: on.executions.list(status="failed", tag="red")).executions]
+    listed = [
+        one.execution_id for one in ask(world, lambda on: on.executions.list(status="failed", tag="red")).executions
+    ]
     assert listed == [new, *old[2::-1]]
     thought = ask(world, lambda on: on.executions.retry_many(tag="red", dry_run=True))
     assert thought.matched == 4
