@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from mindswarm_exec.identifiers import new_nonce
 from mindswarm_exec.ledger import operations
 from mindswarm_exec.ledger.operations import Settlement
-from mindswarm_exec.ledger.replies import Done, Refused
+from mindswarm_exec.ledger.replies import Done, Refused, Renewed
 from mindswarm_exec.lifecycle import COMPLETE, FAIL, PENDING, QUEUED
 from mindswarm_exec.models.options import ExecutionOptions
 from mindswarm_exec.service import sweeps
@@ -248,6 +249,37 @@ def test_urgent_work_for_a_waking_agent_that_is_drained_wakes_the_next(world: Wo
     (first,) = (name for name, state in states(world).items() if state == "waking")
     world.run(operations.set_agent_state(first, "", "draining", accepts_work=False))
     assert sorted(states(world).values()) == ["awake", "draining", "waking"]
+
+
+def renewed(world: World, agent_id: str) -> str:
+    """The state that its next renewal tells an agent."""
+    reply = world.run(operations.renew(agent_id, world.model.agents[agent_id].incarnation))
+    assert isinstance(reply, Renewed)
+    return reply.state
+
+
+def test_one_that_missed_its_call_is_told_to_wake_until_it_opens_or_says_that_it_cannot(world: World) -> None:
+    asleep(world, "ant", "bee")
+    submitted(world)
+    sweep_in(world, WAKE_SECONDS)
+    sweep_in(world, WAKE_SECONDS)
+    assert states(world) == {"ant": "sleeping", "bee": "sleeping"}
+    assert [renewed(world, name) for name in ("ant", "bee", "bee")] == ["waking"] * 3
+    world.run(operations.pass_over("bee", world.model.agents["bee"].incarnation))
+    assert renewed(world, "bee") == "sleeping"
+    world.open_again("ant")
+    assert renewed(world, "ant") == "awake"
+
+
+def test_one_that_missed_its_call_and_is_sent_to_sleep_by_hand_sleeps_and_may_be_woken(world: World) -> None:
+    asleep(world, "ant")
+    execution_id = submitted(world)
+    sweep_in(world, WAKE_SECONDS)
+    world.run(operations.cancel(execution_id, new_nonce(), "", force=False, error="{}", data="{}"))
+    world.run(operations.set_agent_state("ant", "", "sleeping", accepts_work=False))
+    assert renewed(world, "ant") == "sleeping"
+    submitted(world)
+    assert states(world) == {"ant": "waking"}
 
 
 @pytest.mark.parametrize("how", ["by itself", "by hand", "registers anew"])

@@ -33,6 +33,7 @@ end
 if present ~= state and event ~= '' and not (slept and state == 'sleeping') then append_for_agent(event, agent_id, data) end
 if by_operator then call('PUBLISH', control, state .. ' ' .. agent_id) end
 if state == 'sleeping' then call('HSET', record, 'slept', '1') end
+if state == 'sleeping' and by_operator then call('HDEL', record, 'passed_over') end
 if present == 'waking' and not opens then rouse_another(agent_id) end
 take_state(agent_id, state, accepts)
 if opens then
