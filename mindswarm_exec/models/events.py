@@ -54,11 +54,11 @@ class EventFilter(WireModel):
     event_types: tuple[EventPattern, ...] = Field(
         (), max_length=64, description="names, with * for any text: execution.*"
     )
-    execution_ids: frozenset[ExecutionId] = Field(frozenset(), max_length=1000)
-    task_ids: frozenset[Name] = Field(frozenset(), max_length=1000)
-    agent_ids: frozenset[AgentId] = Field(frozenset(), max_length=1000)
-    project_ids: frozenset[Name] = Field(frozenset(), max_length=1000)
-    min_severity: Severity = "info"
+    execution_ids: frozenset[ExecutionId] = Field(frozenset(), max_length=1000, description="about one of these")
+    task_ids: frozenset[Name] = Field(frozenset(), max_length=1000, description="about one of these")
+    agent_ids: frozenset[AgentId] = Field(frozenset(), max_length=1000, description="about one of these")
+    project_ids: frozenset[Name] = Field(frozenset(), max_length=1000, description="in one of these")
+    min_severity: Severity = Field("info", description="as severe as that, or more")
 
     def matches_type(self, event_type: str) -> bool:
         """Whether the type and its severity are wanted."""

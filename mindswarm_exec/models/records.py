@@ -171,17 +171,17 @@ class EventContext(WireModel):
 
 
 class Event(WireModel):
-    """A fact. `event_id` is the stream id and the cursor; `seq` counts an execution's events from 1."""
+    """A fact."""
 
-    event_id: str
-    seq: int
+    event_id: str = Field(description="its place in the stream, and the cursor of a reader")
+    seq: int = Field(description="counts the events of its execution from 1, without gaps; 0: of an agent or a task")
     event_type: str
-    timestamp: Instant
-    source: str
-    context: EventContext
-    data: dict[str, JsonValue] = Field(default_factory=dict)
-    metadata: dict[str, JsonValue] = Field(default_factory=dict)
-    description: str = ""
+    timestamp: Instant = Field(description="by the clock of the ledger's server")
+    source: str = Field(description="who made it happen: client, agent:<agent_id>, sweep or ledger")
+    context: EventContext = Field(description="what it is about")
+    data: dict[str, JsonValue] = Field(default_factory=dict, description="what there is to tell beside, by its type")
+    metadata: dict[str, JsonValue] = Field(default_factory=dict, description="its severity: info, warning or error")
+    description: str = Field("", description="the same as a sentence")
 
 
 class AgentRecord(WireModel):
