@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 
 import pytest
 
 from docs.control_table import ROWS, Row
+from mindswarm_exec.errors import MoveRefused
 from mindswarm_exec.models.records import Execution
 from tests.e2e.controlled_swarm import ControlledSwarm
 from tests.eventually import eventually, must_be
 
 #: For a busy machine, beside the time that the row grants.
-ALLOWANCE_SECONDS = 3.0
+ALLOWANCE_SECONDS = 6.0
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row.verb}.{row.kind}".replace(" --", "."))
@@ -29,7 +31,7 @@ def test_the_table_of_control_says_what_happens(swarm: ControlledSwarm, row: Row
         assert swarm.agent_record("one").load == _slots_taken(row)
     finally:
         swarm.touch(file)
-        if not swarm.get(execution_id).status.is_terminal:
+        with suppress(MoveRefused):  # it has ended by then
             swarm.cancel(execution_id)
         swarm.await_end(execution_id)
         swarm.run(swarm.agents.wake("one"))
