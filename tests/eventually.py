@@ -10,7 +10,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def eventually(check: Callable[[], T], within_ms: int = 5000, every_ms: int = 20) -> T:
+def eventually(check: Callable[[], T], within_ms: int = 20_000, every_ms: int = 20) -> T:
     """Call `check` until it raises no AssertionError, and return its value.
 
     Raises:
@@ -26,7 +26,7 @@ def eventually(check: Callable[[], T], within_ms: int = 5000, every_ms: int = 20
         time.sleep(every_ms / 1000)
 
 
-async def eventually_async(check: Callable[[], Awaitable[T]], within_ms: int = 5000, every_ms: int = 20) -> T:
+async def eventually_async(check: Callable[[], Awaitable[T]], within_ms: int = 20_000, every_ms: int = 20) -> T:
     """Await `check()` until it raises no AssertionError, and return its value.
 
     Raises:

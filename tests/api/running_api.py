@@ -29,7 +29,7 @@ class RunningApi:
         started: Future[str] = Future()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run(started)), daemon=True)
         self._thread.start()
-        self.url = started.result(timeout=10)
+        self.url = started.result(timeout=30)
         port = int(self.url.rpartition(":")[2])
         self.settings = self.settings.model_copy(update={"api_port": port, "api_url": self.url})
 
@@ -46,7 +46,7 @@ class RunningApi:
 
     def run(self, ask: Callable[[Services], Awaitable[T]]) -> T:
         """Ask the services themselves, beside the API."""
-        return asyncio.run_coroutine_threadsafe(_awaited(ask(self.services)), self._loop).result(timeout=10)
+        return asyncio.run_coroutine_threadsafe(_awaited(ask(self.services)), self._loop).result(timeout=30)
 
     async def _run(self, started: Future[str]) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()

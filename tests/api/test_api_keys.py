@@ -86,7 +86,7 @@ def test_a_revoked_key_opens_nothing_from_that_moment(guarded_api: RunningApi, r
         assert red.code("execution.list") == "unauthenticated"
         socket.send('{"jsonrpc":"2.0","id":1,"method":"rpc.discover"}')
         with pytest.raises(ConnectionClosed) as closed:
-            socket.recv(timeout=5)
+            socket.recv(timeout=20)
         assert closed.value.rcvd is not None
         assert closed.value.rcvd.code == 1008
 
@@ -148,7 +148,7 @@ def test_events_of_other_projects_are_neither_delivered_nor_recorded_for_a_key(
     with connect(f"{guarded_api.url.replace('http', 'ws')}/ws?api_key={blue.key}") as socket:
         red.call("execution.start", task_type="a")
         own = blue.call("execution.start", task_type="a")["result"]["execution_id"]
-        assert own in str(socket.recv(timeout=5))
+        assert own in str(socket.recv(timeout=20))
     assert [event["context"]["execution_id"] for event in blue.call("events.getHistory")["result"]["events"]] == [own]
 
 

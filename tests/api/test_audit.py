@@ -43,7 +43,7 @@ def test_each_way_in_is_told_apart(api: RunningApi) -> None:
             params = {"execution_id": execution_id}
             call = {"jsonrpc": "2.0", "id": 1, "method": "mindswarm.execution.retry", "params": params}
             socket.send(json.dumps(call))
-            assert "result" in json.loads(socket.recv(timeout=5))
+            assert "result" in json.loads(socket.recv(timeout=20))
         local = {"name": "client", "address": "127.0.0.1"}
         assert actors(http, execution_id) == [
             ("created", {**local, "via": "http"}),

@@ -201,7 +201,7 @@ def test_what_is_no_json_rpc_is_no_api() -> None:
 def test_a_result_is_waited_for(client: ExecutionClient, agent: HandAgent) -> None:
     handle = client.start("code.survey")
     worker = in_thread(lambda: agent.run(handle.execution_id, {"lines": 3}))
-    assert handle.result(timeout=10) == {"lines": 3}
+    assert handle.result(timeout=30) == {"lines": 3}
     assert handle.result() == {"lines": 3}
     worker.join()
 
@@ -210,7 +210,7 @@ def test_many_waits_share_few_connections(client: ExecutionClient, agent: HandAg
     for n in range(20):
         handle = client.start("code.survey")
         agent.run(handle.execution_id, n)
-        assert handle.result(timeout=10) == n
+        assert handle.result(timeout=30) == n
     assert len(client._idle) == 1
 
 
@@ -218,7 +218,7 @@ def test_an_execution_that_fails_says_why(client: ExecutionClient, agent: HandAg
     handle = client.start("code.survey")
     agent.fail(agent.begin(handle.execution_id), "no such file")
     with pytest.raises(ExecutionNotCompleted, match="ended as failed: ValueError: no such file") as failed:
-        handle.result(timeout=10)
+        handle.result(timeout=30)
     assert failed.value.facts["error"]["type"] == "ValueError"
 
 
@@ -233,7 +233,7 @@ def test_a_wait_ends_at_its_timeout_and_the_execution_goes_on(client: ExecutionC
 
 def test_a_wait_for_what_does_not_exist_ends_at_once(client: ExecutionClient) -> None:
     with pytest.raises(UnknownExecution):
-        client.handle("00000000-0000-7000-8000-000000000000").result(timeout=10)
+        client.handle("00000000-0000-7000-8000-000000000000").result(timeout=30)
 
 
 def test_a_wait_survives_a_restart_of_the_api(client: ExecutionClient, api: RunningApi, agent: HandAgent) -> None:
@@ -330,7 +330,7 @@ def test_the_async_client_keeps_the_same_promises(api: RunningApi, agent: HandAg
     async def use() -> None:
         async with AsyncExecutionClient(api.url) as client:
             handles = [await client.start("code.survey", n) for n in range(3)]
-            waits = [asyncio.create_task(handle.result(timeout=10)) for handle in handles]
+            waits = [asyncio.create_task(handle.result(timeout=30)) for handle in handles]
             for n, handle in enumerate(handles):
                 await asyncio.to_thread(agent.run, handle.execution_id, n)
             assert await asyncio.gather(*waits) == [0, 1, 2]

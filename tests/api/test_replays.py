@@ -210,8 +210,8 @@ def test_a_reader_that_leaves_in_a_replay_is_no_fault(
     ask = {"jsonrpc": "2.0", "id": 1, "method": "mindswarm.events.subscribe", "params": {"from_event_id": "0"}}
     with caplog.at_level(logging.WARNING), connect(f"{api.url.replace('http', 'ws')}/ws?events=off") as reader:
         reader.send(json.dumps(ask))
-        assert "result" in json.loads(reader.recv(timeout=5))
-        assert "params" in json.loads(reader.recv(timeout=5))
+        assert "result" in json.loads(reader.recv(timeout=20))
+        assert "params" in json.loads(reader.recv(timeout=20))
         reader.socket.shutdown(socket.SHUT_RDWR)
         eventually(lambda: must_be(replays_of(api), []))
         gc.collect()  # asyncio tells of what nobody asked for when it is collected

@@ -81,7 +81,7 @@ def test_a_client_follows_through_a_kill_of_the_api(settings: Settings) -> None:
         seen += [event.event_type for event in following]
         assert seen[-2:] == ["execution.progress", "execution.completed"]
         assert len(seen) == 5
-        assert handle.result(timeout=10) == 7
+        assert handle.result(timeout=30) == 7
     agent.close()
     api.process.kill()
     api.process.wait()

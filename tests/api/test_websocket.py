@@ -32,7 +32,7 @@ class Wire:
         request = {"jsonrpc": "2.0", "id": self._ids, "method": f"mindswarm.{method}", "params": params}
         self.connection.send(json.dumps(request))
         while True:
-            message = json.loads(self.connection.recv(timeout=5))
+            message = json.loads(self.connection.recv(timeout=20))
             if "method" not in message:
                 assert message["id"] == self._ids
                 return message.get("result", message.get("error"))
@@ -41,7 +41,7 @@ class Wire:
     def next(self) -> dict[str, Any]:
         """The next notification."""
         if not self.notifications:
-            self.notifications.append(json.loads(self.connection.recv(timeout=5)))
+            self.notifications.append(json.loads(self.connection.recv(timeout=20)))
         return self.notifications.pop(0)
 
     def next_subscribed(self) -> dict[str, Any]:
@@ -194,7 +194,7 @@ def test_a_reader_that_stalls_is_told_of_its_gap_and_never_holds_up_another(api:
 
 def test_calls_over_the_limit_get_a_typed_error_and_the_connection_lives(wire: Wire, api: RunningApi) -> None:
     wire.connection.send("x" * (api.settings.max_request_bytes + 1))
-    reply = json.loads(wire.connection.recv(timeout=5))
+    reply = json.loads(wire.connection.recv(timeout=20))
     assert (reply["id"], reply["error"]["data"]["code"]) == (None, "payload_too_large")
     assert wire.call("events.listSubscriptions") == {"subscriptions": []}
 
@@ -208,7 +208,7 @@ def test_a_connection_has_a_bounded_number_of_subscriptions(quiet: Wire) -> None
 def test_batches_and_notifications_work_as_over_http(quiet: Wire) -> None:
     quiet.connection.send('[{"jsonrpc":"2.0","method":"mindswarm.task.create","params":{"title":"t"}}]')
     quiet.connection.send('[{"jsonrpc":"2.0","id":1,"method":"mindswarm.task.list"}]')
-    (reply,) = json.loads(quiet.connection.recv(timeout=5))
+    (reply,) = json.loads(quiet.connection.recv(timeout=20))
     assert len(reply["result"]["tasks"]) == 1
 
 

@@ -43,7 +43,7 @@ FAST = {
     "MINDSWARM_DRAIN_GRACE_SECONDS": "3",
 }
 START_MS = 60_000
-WAIT_MS = 20_000
+WAIT_MS = 40_000
 
 
 class Process:

@@ -48,7 +48,7 @@ def deliveries(swarm: Swarm, execution_id: str) -> int:
 def test_what_a_killed_process_has_stored_is_dispatched(swarm: Swarm) -> None:
     killed = swarm.process("killed", "-c", DIES_AFTER_STORING, EXECUTION_ID)
     assert killed.exit_code() == -9
-    ended = swarm.await_end(EXECUTION_ID, within_ms=5000)
+    ended = swarm.await_end(EXECUTION_ID, within_ms=15_000)
     assert (ended.status, ended.attempt, ended.result) == (COMPLETED, 1, 38)
     is_apart = swarm.broker_url != swarm.server.url
     assert (deliveries(swarm, EXECUTION_ID) > 0) == is_apart

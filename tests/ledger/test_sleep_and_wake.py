@@ -367,9 +367,9 @@ def test_the_control_channel_says_who_is_waking_last(world: World) -> None:
     submitted(world)
     with world.ledger.client.pubsub() as listener:
         listener.subscribe(world.ledger.keys.of("control", "ant"))
-        assert listener.get_message(timeout=5)
+        assert listener.get_message(timeout=20)
         world.sleep_by_hand("ant")
-        said = [listener.get_message(timeout=5) for _ in range(2)]
+        said = [listener.get_message(timeout=20) for _ in range(2)]
     assert [one and one["data"] for one in said] == ["sleeping ant", "waking ant"]
 
 

@@ -34,7 +34,7 @@ async def service(client: Redis, namespace: str) -> AsyncIterator[EventService]:
 async def take(reader: Subscription, count: int) -> list[Event | Gap]:
     """The next `count` items of a subscription that has not been read before."""
     found: list[Event | Gap] = []
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         async for item in reader:
             found.append(item)
             if len(found) == count:
@@ -245,7 +245,7 @@ async def test_a_reader_that_closes_its_subscription_comes_to_the_end(
     written = await writer.append_many(2)
     await heard(service, written[-1])
     found = []
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         async for event in reader:
             found.append(event)
             reader.close()
