@@ -15,49 +15,56 @@ ID = "01890000-0000-7000-8000-000000000000"
 HOSTILE = "two words\n"
 
 
-@pytest.mark.parametrize(
-    ("verb", "arguments"),
-    [
-        ("list", {"limit": 0}),
-        ("list", {"limit": 501}),
-        ("list", {"nonsense": 1}),
-        ("list", {"since": "yesterday"}),
-        ("list", {"since": "2026-01-31T12:00:00Z", "until": "2026-01-31T11:00:00Z"}),
-        ("list", {"tag": 'a"b'}),
-        ("list", {"status": "lost"}),
-        ("list", {"cursor": "²:x"}),
-        ("get_history", {"limit": -1}),
-        ("get_history", {"until": 3.5, "task_id": HOSTILE}),
-        ("get_history", {"execution_id": ID, "status": "failed"}),
-        ("event_history", {"event_types": ["X!"]}),
-        ("event_history", {"cursor": "last"}),
-        ("event_history", {"limit": 0}),
-        ("start", {}),
-        ("start", {"task_type": ["a.b"]}),
-        ("start", {"task_type": HOSTILE}),
-        ("start", {"task_type": "a.b", "project_id": HOSTILE}),
-        ("start", {"task_type": "a.b", "task_id": HOSTILE}),
-        ("start", {"task_type": "a.b", "parent_id": "nobody"}),
-        ("start", {"task_type": "a.b", "idempotency_key": ""}),
-        ("start", {"task_type": "a.b", "idempotency_key": "x" * 256}),
-        ("create_task", {"title": ""}),
-        ("create_task", {"title": "x", "project_id": HOSTILE}),
-        ("create_task", {"title": "x", "nonsense": 1}),
-        ("list_tasks", {"limit": 0}),
-        ("list_tasks", {"status": HOSTILE}),
-        ("list_tasks", {"status": "completed"}),
-        ("update_task", {"task_id": "x", "nonsense": 1}),
-        ("update_task", {"task_id": "x", "title": None}),
-        ("update_task", {"task_id": "x", "status": None}),
-        ("assign_task", {"task_id": "x", "assignee": HOSTILE}),
-        ("cancel", {"execution_id": ID, "reason": "x" * 1001}),
-        ("start_many", {"task_type": HOSTILE, "payloads": [1]}),
-    ],
-)
-def test_what_does_not_fit_is_refused_in_a_sentence(door: Any, verb: str, arguments: dict[str, Any]) -> None:
-    with pytest.raises(InvalidRequest):
-        getattr(door, verb)(**arguments)
+#: Verbs and arguments that do not fit.
+REFUSED: list[tuple[str, dict[str, Any]]] = [
+    ("list", {"limit": 0}),
+    ("list", {"limit": 501}),
+    ("list", {"nonsense": 1}),
+    ("list", {"since": "yesterday"}),
+    ("list", {"since": "2026-01-31T12:00:00Z", "until": "2026-01-31T11:00:00Z"}),
+    ("list", {"tag": 'a"b'}),
+    ("list", {"status": "lost"}),
+    ("list", {"cursor": "²:x"}),
+    ("get_history", {"limit": -1}),
+    ("get_history", {"until": 3.5, "task_id": HOSTILE}),
+    ("get_history", {"execution_id": ID, "status": "failed"}),
+    ("event_history", {"event_types": ["X!"]}),
+    ("event_history", {"cursor": "last"}),
+    ("event_history", {"limit": 0}),
+    ("start", {}),
+    ("start", {"task_type": ["a.b"]}),
+    ("start", {"task_type": HOSTILE}),
+    ("start", {"task_type": "a.b", "project_id": HOSTILE}),
+    ("start", {"task_type": "a.b", "task_id": HOSTILE}),
+    ("start", {"task_type": "a.b", "parent_id": "nobody"}),
+    ("start", {"task_type": "a.b", "idempotency_key": ""}),
+    ("start", {"task_type": "a.b", "idempotency_key": "x" * 256}),
+    ("create_task", {"title": ""}),
+    ("create_task", {"title": "x", "project_id": HOSTILE}),
+    ("create_task", {"title": "x", "nonsense": 1}),
+    ("list_tasks", {"limit": 0}),
+    ("list_tasks", {"status": HOSTILE}),
+    ("list_tasks", {"status": "completed"}),
+    ("update_task", {"task_id": "x", "nonsense": 1}),
+    ("update_task", {"task_id": "x", "title": None}),
+    ("update_task", {"task_id": "x", "status": None}),
+    ("assign_task", {"task_id": "x", "assignee": HOSTILE}),
+    ("cancel", {"execution_id": ID, "reason": "x" * 1001}),
+    ("start_many", {"task_type": HOSTILE, "payloads": [1]}),
+]
+
+
+def test_what_does_not_fit_is_refused_in_a_sentence(door: Any) -> None:
+    assert [asked for asked in REFUSED if not _is_refused(door, *asked)] == []
     assert not door.list().executions
+
+
+def _is_refused(door: Any, verb: str, arguments: dict[str, Any]) -> bool:
+    try:
+        getattr(door, verb)(**arguments)
+    except InvalidRequest:
+        return True
+    return False
 
 
 def test_what_is_not_said_of_a_tasks_execution_is_as_the_task_says(door: Any) -> None:
