@@ -21,6 +21,7 @@ from celery.worker.consumer import Consumer
 from celery.worker.consumer import consumer as celery_consumer
 from kombu.transport import TRANSPORT_ALIASES
 from kombu.transport import redis as kombu_redis
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
 from workers.remote_control import refuse_what_harms
@@ -106,6 +107,14 @@ class _CarefulChannel(kombu_redis.Channel):
         except (TypeError, ValueError, LookupError, AttributeError) as error:
             log.error(DROPPED, f"it has no envelope ({type(error).__name__})")
             return True
+
+    def _connparams(self, *args: Any, **kwargs: Any) -> Any:
+        """Raises a connection error where the connection has been given up: what was taken over it and not
+        acknowledged cannot be put back over it, and is delivered again. Celery lets such errors pass while it closes
+        a lost connection; kombu's own, an AttributeError, would end the worker."""
+        if self.connection.client is None:
+            raise RedisConnectionError("the connection that this message came by is lost")
+        return super()._connparams(*args, **kwargs)  # type: ignore[no-untyped-call]
 
 
 class CarefulTransport(kombu_redis.Transport):
