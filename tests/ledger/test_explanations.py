@@ -135,8 +135,9 @@ def settle_until_it_is_served(on: Explained, told: Explanation) -> None:
         view = next(one for one in found.candidates if one.agent_id == agent_id)
         assert view.ruled_out is not None
         assert view.ruled_out.startswith("is busy"), view
-        must = is_first(on, id, agent_id) and view.load == view.max_concurrent
-        on.finish(on.held_by(agent_id)[0], Settlement(COMPLETE, slot="wake"))
+        attempt = on.held_by(agent_id)[0]
+        must = is_first(on, id, agent_id) and view.load == view.max_concurrent and not lets_in(on, attempt.execution_id)
+        on.finish(attempt, Settlement(COMPLETE, slot="wake"))
         assert not must or cause_of(on, id) != "agents_busy", told
 
 
@@ -148,6 +149,15 @@ def is_first(on: Explained, execution_id: str, agent_id: str) -> bool:
         id: rank for name, lane in snapshot.families["lane"].items() if name in serves for id, rank in lane.items()
     }
     return all(rank > ranks[execution_id] for id, rank in ranks.items() if id != execution_id)
+
+
+def lets_in(on: Explained, execution_id: str) -> bool:
+    """Whether its end frees a permit that others are held back for: one of them may go before those in the lanes."""
+    snapshot = on.world.snapshot()
+    return any(
+        execution_id in holders and snapshot.families["held_back"].get(key)
+        for key, holders in snapshot.families["concurrency"].items()
+    )
 
 
 def open_sleeper(on: Explained, told: Explanation) -> None:
