@@ -136,7 +136,8 @@ def settle_until_it_is_served(on: Explained, told: Explanation) -> None:
         assert view.ruled_out is not None
         assert view.ruled_out.startswith("is busy"), view
         attempt = on.held_by(agent_id)[0]
-        must = is_first(on, id, agent_id) and view.load == view.max_concurrent and not lets_in(on, attempt.execution_id)
+        must = is_first(on, id, agent_id) and view.load == view.max_concurrent
+        must = must and not lets_in(on, attempt.execution_id)
         on.finish(attempt, Settlement(COMPLETE, slot="wake"))
         assert not must or cause_of(on, id) != "agents_busy", told
 
