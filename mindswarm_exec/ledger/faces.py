@@ -20,7 +20,7 @@ from redis.retry import Retry
 
 from mindswarm_exec.errors import InvalidRequest, LedgerFull, LedgerUnavailable
 from mindswarm_exec.ledger.keys import Keys
-from mindswarm_exec.ledger.line import REPEATS, Line
+from mindswarm_exec.ledger.line import REPEATS, AsyncLine, Line
 from mindswarm_exec.ledger.operations import Key, Operation, ScriptCall, Step
 from mindswarm_exec.ledger.scripts import SCRIPT_NAMES, script
 from mindswarm_exec.settings import Settings
@@ -140,6 +140,12 @@ class AsyncLedger(_Face):
     def __init__(self, client: redis.asyncio.Redis, settings: Settings, *, test_clock: bool = False) -> None:
         super().__init__(settings, test_clock=test_clock)
         self.client = client
+        self._line = AsyncLine(client.connection_pool)
+
+    async def close(self) -> None:
+        """Let go of all connections."""
+        await self._line.close()
+        await self.client.aclose()
 
     async def run(self, operation: Operation[R]) -> R:
         """Carry out one operation. Raises as `SyncLedger.run`."""
@@ -159,21 +165,15 @@ class AsyncLedger(_Face):
     async def _send(self, steps: Sequence[Step]) -> list[Any]:
         commands = self._commands(steps)
         with translated_errors():
-            replies = await self._pipeline(commands)
+            replies = await self._line.exchange(commands)
             unknown = _unknown_scripts(replies)
             if unknown:
-                loads = [("SCRIPT LOAD", text) for text in self._texts(steps[i] for i in unknown)]
-                _checked(await self._pipeline(loads))
-                again = await self._pipeline([commands[i] for i in unknown])
+                loads = [("SCRIPT", "LOAD", text) for text in self._texts(steps[i] for i in unknown)]
+                _checked(await self._line.exchange(loads))
+                again = await self._line.exchange([commands[i] for i in unknown])
                 for i, reply in zip(unknown, again, strict=True):
                     replies[i] = reply
             return _checked(replies)
-
-    async def _pipeline(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
-        pipeline = self.client.pipeline(transaction=False)
-        for command in commands:
-            pipeline.execute_command(*command)
-        return await pipeline.execute(raise_on_error=False)
 
 
 def _unknown_scripts(replies: Sequence[Any]) -> list[int]:

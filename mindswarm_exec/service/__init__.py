@@ -65,4 +65,4 @@ async def open_services(
         if archive is not None:
             archive.close()
         sweeping.close()
-        await client.aclose()
+        await ledger.close()

@@ -118,7 +118,7 @@ class Swarm:
     def __exit__(self, *_: object) -> None:
         for process in self.processes:
             process.kill()
-        self.run(self.ledger.client.aclose())
+        self.run(self.ledger.close())
         self._loop.close()
         self.redis.close()
         self.server.stop()

@@ -59,7 +59,7 @@ def swarm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Swarm]:
     with redis_server(directory) as url, Swarm(directory, MINDSWARM_REDIS_URL=url) as swarm:
         swarm.broker_url = url
         swarm.redis.close()
-        swarm.run(swarm.ledger.client.aclose())
+        swarm.run(swarm.ledger.close())
         swarm.connect(url)
         swarm.redis = redis.Redis.from_url(url, decode_responses=True)
         swarm.agent("worker")

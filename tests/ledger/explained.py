@@ -119,13 +119,13 @@ class Explained:
     def __init__(self, url: str, settings: Settings) -> None:
         self.world = World(url, settings)
         self._loop = asyncio.new_event_loop()
-        self._client = connect_async(url, settings)
-        self.service = ExecutionService(AsyncLedger(self._client, settings, test_clock=True), settings)
+        self._ledger = AsyncLedger(connect_async(url, settings), settings, test_clock=True)
+        self.service = ExecutionService(self._ledger, settings)
         self._raw = redis.Redis.from_url(url)
 
     def close(self) -> None:
         self.world.close()
-        self.ask(self._client.aclose())
+        self.ask(self._ledger.close())
         self._loop.close()
         self._raw.close()
 

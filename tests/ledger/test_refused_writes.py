@@ -47,8 +47,11 @@ def test_a_write_that_is_refused_is_an_unavailable_ledger_and_a_read_is_answered
 
 def test_so_it_is_for_who_awaits_it(url_of_failing_disk: str) -> None:
     async def ask() -> None:
-        async with connect_async(url_of_failing_disk, SETTINGS) as client:
-            await AsyncLedger(client, SETTINGS).run(WRITE)
+        ledger = AsyncLedger(connect_async(url_of_failing_disk, SETTINGS), SETTINGS)
+        try:
+            await ledger.run(WRITE)
+        finally:
+            await ledger.close()
 
     with pytest.raises(LedgerUnavailable, match="MISCONF"):
         asyncio.run(ask())

@@ -74,11 +74,11 @@ def counted_by_window(world: World, name: str, group_by: str) -> dict[str, Metri
 
 def window(world: World, url: str, group_by: str, of: str = "5m") -> MetricWindow:
     async def ask() -> MetricWindow:
-        client = connect_async(url, world.settings)
+        ledger = AsyncLedger(connect_async(url, world.settings), world.settings)
         try:
-            return await Rollups(AsyncLedger(client, world.settings)).window(of, group_by)
+            return await Rollups(ledger).window(of, group_by)
         finally:
-            await client.aclose()
+            await ledger.close()
 
     return asyncio.run(ask())
 

@@ -34,14 +34,13 @@ def test_calls_sent_together_are_repaired_where_only_some_are_unknown(world: Wor
 
 
 async def _after_a_flush(world: World, url: str, together: bool) -> None:
-    client = connect_async(url, world.settings)
-    ledger = AsyncLedger(client, world.settings, test_clock=True)
+    ledger = AsyncLedger(connect_async(url, world.settings), world.settings, test_clock=True)
     world.ledger.client.script_flush()
     if together:
         assert await ledger.run_many([CLAIM, ASK]) == [Absent(), Expired()]
     else:
         assert await ledger.run(ASK) == Expired()
-    await client.aclose()
+    await ledger.close()
 
 
 @pytest.mark.parametrize("together", [False, True])

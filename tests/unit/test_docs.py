@@ -206,16 +206,16 @@ def run_on(agent: Agent, task_type: str, payload: Any, url: str, namespace: str)
 
 
 async def _start_and_run(engine: UnifiedTaskEngine, request: StartRequest, url: str, settings: Settings) -> Execution:
-    client = connect_async(url, settings)
+    ledger = AsyncLedger(connect_async(url, settings), settings)
     woken = Woken()
-    service = ExecutionService(AsyncLedger(client, settings), settings, woken)
+    service = ExecutionService(ledger, settings, woken)
     try:
         accepted = await service.start(request)
         for wake in woken.wakes:
             await asyncio.to_thread(engine.run, wake.execution_id, wake.nonce)
         return await service.get(accepted.execution_id)
     finally:
-        await client.aclose()
+        await ledger.close()
 
 
 class Woken:
