@@ -43,6 +43,7 @@ def _connection_options(settings: Settings) -> dict[str, Any]:
         "socket_timeout": a_try,
         "socket_connect_timeout": a_try,
         "health_check_interval": 0,
+        "max_connections": 1 << 16,  # how much is asked at once is for the callers to bound: none of them is refused
         "protocol": 2,
     }
 

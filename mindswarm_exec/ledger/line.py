@@ -8,6 +8,7 @@ commands and reads replies on redis-py's own connections, and repeats them as th
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -21,7 +22,9 @@ from redis.retry import Retry
 
 #: One call and two repeats; together they stay within `ledger_timeout_seconds`.
 REPEATS = 2
-REPEAT_PAUSE_SECONDS = 0.02
+#: What each repeat waits for before.
+PAUSES_SECONDS = tuple(0.02 * 2**repeat for repeat in range(REPEATS))
+UNANSWERED = (exceptions.ConnectionError, exceptions.TimeoutError)
 
 
 class Line:
@@ -37,29 +40,32 @@ class Line:
         Raises:
             redis.exceptions.ConnectionError, TimeoutError: no answer, though it was asked again.
         """
-        connection = self._idle.pop() if self._idle else self._made()
-        for repeat in range(REPEATS + 1):
-            try:
-                replies = _exchange_on(connection, commands)
-            except (exceptions.ConnectionError, exceptions.TimeoutError):
-                connection.disconnect()
-                if repeat == REPEATS:
-                    raise
-                time.sleep(REPEAT_PAUSE_SECONDS * 2**repeat)
-            except BaseException:
-                connection.disconnect()  # interrupted half-way: what is still to come is no answer to the next
-                raise
-            else:
-                self._idle.append(connection)
-                return replies
-        raise AssertionError("unreachable")
+        connection = self._taken()
+        try:
+            return self._repeated(connection, commands)
+        except BaseException:
+            connection.disconnect()  # interrupted half-way: what is still to come is no answer to the next
+            raise
+        finally:
+            self._idle.append(connection)  # also one that is lost: it connects again, and a pool counts what it made
 
     def close(self) -> None:
         """Let go of the idle connections."""
         while self._idle:
             self._idle.pop().disconnect()
 
-    def _made(self) -> Any:
+    def _repeated(self, connection: Any, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
+        for pause_seconds in PAUSES_SECONDS:
+            try:
+                return _exchange_on(connection, commands)
+            except UNANSWERED:
+                connection.disconnect()
+                time.sleep(pause_seconds)
+        return _exchange_on(connection, commands)
+
+    def _taken(self) -> Any:
+        with contextlib.suppress(IndexError):  # another thread may take the last one at any moment
+            return self._idle.pop()
         connection: Any = self._pool.make_connection()
         connection.retry = Retry(NoBackoff(), 0)  # it is the exchange that is repeated, connecting included
         return connection
@@ -74,29 +80,32 @@ class AsyncLine:
 
     async def exchange(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
         """As `Line.exchange`."""
-        connection = self._idle.pop() if self._idle else self._made()
-        for repeat in range(REPEATS + 1):
-            try:
-                replies = await _exchange_on_async(connection, commands)
-            except (exceptions.ConnectionError, exceptions.TimeoutError):
-                await connection.disconnect(nowait=True)
-                if repeat == REPEATS:
-                    raise
-                await asyncio.sleep(REPEAT_PAUSE_SECONDS * 2**repeat)
-            except BaseException:
-                await connection.disconnect(nowait=True)
-                raise
-            else:
-                self._idle.append(connection)
-                return replies
-        raise AssertionError("unreachable")
+        connection = self._taken()
+        try:
+            return await self._repeated(connection, commands)
+        except BaseException:
+            await connection.disconnect(nowait=True)
+            raise
+        finally:
+            self._idle.append(connection)
 
     async def close(self) -> None:
         """Let go of the idle connections."""
         while self._idle:
             await self._idle.pop().disconnect()
 
-    def _made(self) -> Any:
+    async def _repeated(self, connection: Any, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
+        for pause_seconds in PAUSES_SECONDS:
+            try:
+                return await _exchange_on_async(connection, commands)
+            except UNANSWERED:
+                await connection.disconnect(nowait=True)
+                await asyncio.sleep(pause_seconds)
+        return await _exchange_on_async(connection, commands)
+
+    def _taken(self) -> Any:
+        if self._idle:
+            return self._idle.pop()
         connection: Any = self._pool.make_connection()
         connection.retry = AsyncRetry(NoBackoff(), 0)
         return connection
