@@ -38,6 +38,11 @@ class Sweeper:
         """Move on everything that is due."""
         swept = sweeps.sweep(self._ledger)
         self._publish(swept.wakes)
+        if swept.agents_spared:
+            log.warning(
+                "nobody had swept for long: agents have a lease from now on to be heard of",
+                extra={"action": "sweep", "agents": len(swept.agents_spared)},
+            )
         for agent_id in swept.agents_lost:
             log.warning("an agent was lost; its work moves on", extra={"action": "sweep", "agent_id": agent_id})
         for agent_id in swept.passed_over:

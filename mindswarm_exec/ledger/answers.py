@@ -255,9 +255,9 @@ def read_expired(reply: Any) -> Alive | Offline | Forgotten:
 
 
 def read_due(reply: Any) -> Due:
-    now_ms, agents, executions, parents, raised = reply
+    now_ms, agents, executions, parents, raised, spared = reply
     found = tuple(_due_execution(facts) for facts in executions)
-    return Due(int(now_ms), tuple(agents), found, tuple(parents), tuple(raised))
+    return Due(int(now_ms), tuple(agents), found, tuple(parents), tuple(raised), tuple(spared))
 
 
 def _due_execution(facts: Sequence[Any]) -> DueExecution:

@@ -293,9 +293,12 @@ def renew(agent_id: str, incarnation: str) -> Operation[Renewed | Fenced | Expir
 # --- sweeps ----------------------------------------------------------------------------------------------
 
 
-def due(most: int = 200) -> Operation[Due]:
-    """Name what has passed its deadline."""
-    return _script("due", answers.read_due, most)
+def due(most: int = 200, patience_ms: int | None = None) -> Operation[Due]:
+    """Name what has passed its deadline.
+
+    Where nobody swept for longer than `patience_ms`, agents have a lease from now on.
+    """
+    return _script("due", answers.read_due, most, "" if patience_ms is None else patience_ms)
 
 
 def admit(execution_id: str) -> Operation[Controlled]:

@@ -252,6 +252,8 @@ class Due:
     parents: tuple[str, ...] = ()
     #: executions whose budget was raised, while others still stand still for it
     raised: tuple[str, ...] = ()
+    #: agents whose lease begins anew, for nobody could renew it
+    spared: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

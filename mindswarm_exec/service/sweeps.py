@@ -38,6 +38,7 @@ from mindswarm_exec.service.actors import acting_as, latest_actor
 from mindswarm_exec.service.control import CANCELLED_ON_REQUEST, cancellation_of_children, resumption_of_starved
 from mindswarm_exec.service.lost_spans import tell_lost, traced_records
 from mindswarm_exec.service.submission import DEFAULT_MAX_LOST_ATTEMPTS
+from mindswarm_exec.settings import Settings
 
 #: Messages that may go unclaimed before the attempt is taken back from the agent.
 MOST_DELIVERIES = 3
@@ -46,6 +47,8 @@ MOST_DUE = 500
 SOURCE = "sweep"
 #: Sweep periods without any sweep after which others sweep in beat's place.
 SILENT_PERIODS = 3
+#: Leases without any sweep after which it was not the agents that were away.
+PATIENCE_LEASES = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +59,17 @@ class Swept:
     agents_lost: tuple[str, ...] = ()
     #: agents that were to wake and did not open in time
     passed_over: tuple[str, ...] = ()
+    #: agents whose lease begins anew, for the ledger was away
+    agents_spared: tuple[str, ...] = ()
     wakes: tuple[Wake, ...] = field(default=())
 
 
-def sweep(ledger: SyncLedger) -> Swept:
-    """Move on everything that is due now. Raises LedgerUnavailable."""
-    due = ledger.run(operations.due(MOST_DUE))
+def sweep(ledger: SyncLedger, *, patient: bool = True) -> Swept:
+    """Move on everything that is due now. Raises LedgerUnavailable.
+
+    After a long time without any sweep agents get a lease to be heard of again, if it is `patient`.
+    """
+    due = ledger.run(operations.due(MOST_DUE, _patience_ms(ledger.settings) if patient else None))
     lost_agents, passed_over, wakes, moved = [], [], [], 0
     retention_ms = round(ledger.settings.offline_agent_retention_seconds * 1000)
     for agent_id in due.agents:
@@ -82,7 +90,12 @@ def sweep(ledger: SyncLedger) -> Swept:
         wakes += _followed(ledger, parent_id, cancellation_of_children)
     for owner_id in due.raised:
         wakes += _followed(ledger, owner_id, resumption_of_starved)
-    return Swept(moved, tuple(lost_agents), tuple(passed_over), tuple(wakes))
+    return Swept(moved, tuple(lost_agents), tuple(passed_over), due.spared, tuple(wakes))
+
+
+def _patience_ms(settings: Settings) -> int:
+    seconds = max(PATIENCE_LEASES * settings.lease_seconds, SILENT_PERIODS * settings.sweep_seconds)
+    return round(seconds * 1000)
 
 
 def _followed(ledger: SyncLedger, leader: str, others: Callable[[str], Operation[Followed]]) -> tuple[Wake, ...]:

@@ -82,6 +82,26 @@ def test_everything_resumes_after_the_server_is_killed_and_a_result_is_kept_mean
     eventually(lambda: _differ(swarm.redis.get(swarm.key("swept_at")), swept))
 
 
+def test_what_runs_goes_on_where_it_is_though_the_server_was_away_for_longer_than_a_lease(durable: Swarm) -> None:
+    swarm = durable
+    start_all(swarm)
+    ids = [swarm.start(task_type, {"file": "back"}) for task_type in ("wait.thread", "wait.async")]
+    for execution_id in ids:
+        swarm.await_status(execution_id, RUNNING)
+    kill_server(swarm)
+    worker = swarm.named("worker")
+    renewals_of_a_lease = 3
+    eventually(lambda: _at_least(worker.log.count("could not be renewed"), renewals_of_a_lease + 1), 60_000)
+    swarm.server.ensure_running()
+    swarm.await_agents("worker")
+    assert swarm.await_end(swarm.start("echo", "after")).result == "after"
+    swarm.touch("back")
+    for execution_id in ids:
+        ended = swarm.await_end(execution_id)
+        assert (ended.status, ended.attempt, ended.lost_attempts) == (COMPLETED, 1, 0)
+        assert count_of(swarm.event_types(execution_id), "started", "completed") == {"started": 1, "completed": 1}
+
+
 def test_a_silent_server_is_an_error_within_five_seconds_and_no_more_than_that(forgetful: Swarm) -> None:
     swarm = forgetful
     url = swarm.api()

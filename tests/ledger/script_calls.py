@@ -83,7 +83,7 @@ def named_calls() -> dict[str, Operation[Any]]:
             one_more=(slots, "agent_id", "profile"),
         ),
         "look_at_queue": operations.look_at_queue(most, most, "minutes"),  # type: ignore[arg-type]
-        "due": operations.due(most),
+        "due": operations.due(most, retention),
         "admit": operations.admit(id),
         "redeliver": operations.redeliver(id, "nonce"),
         "expire_lease": operations.expire_lease("agent_id", retention),

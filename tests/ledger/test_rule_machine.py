@@ -111,9 +111,9 @@ class Sweeps(Machine):
         for agent_id in self.agents if heard_of else ():
             self.world.run(operations.renew(agent_id, self.model.agents[agent_id].incarnation))
 
-    @rule()
-    def find_what_is_due(self) -> None:
-        self.found = self.world.run(operations.due())
+    @rule(patience_ms=st.sampled_from([None, None, 7500]))
+    def find_what_is_due(self, patience_ms: int | None = None) -> None:
+        self.found = self.world.run(operations.due(patience_ms=patience_ms))
 
     @precondition(lambda self: self.found)
     @rule()
