@@ -296,7 +296,7 @@ def renew(agent_id: str, incarnation: str) -> Operation[Renewed | Fenced | Expir
 def due(most: int = 200, patience_ms: int | None = None) -> Operation[Due]:
     """Name what has passed its deadline.
 
-    Where nobody swept for longer than `patience_ms`, agents have a lease from now on.
+    Where nobody swept for longer than `patience_ms`, agents have a lease from now on, and handlers a stall timeout.
     """
     return _script("due", answers.read_due, most, "" if patience_ms is None else patience_ms)
 

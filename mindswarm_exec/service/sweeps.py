@@ -67,7 +67,7 @@ class Swept:
 def sweep(ledger: SyncLedger, *, patient: bool = True) -> Swept:
     """Move on everything that is due now. Raises LedgerUnavailable.
 
-    After a long time without any sweep agents get a lease to be heard of again, if it is `patient`.
+    After a long time without any sweep, agents and handlers get time to be heard of again, if it is `patient`.
     """
     due = ledger.run(operations.due(MOST_DUE, _patience_ms(ledger.settings) if patient else None))
     lost_agents, passed_over, wakes, moved = [], [], [], 0

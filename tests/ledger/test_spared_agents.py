@@ -1,12 +1,13 @@
-"""The ledger was away: agents that could not renew their leases meanwhile have another one to be heard of."""
+"""The ledger was away: agents and handlers that could not be heard of meanwhile have time to be."""
 
 from __future__ import annotations
 
 import pytest
 
+from mindswarm_exec.identifiers import new_nonce
 from mindswarm_exec.ledger import operations
 from mindswarm_exec.ledger.replies import Expired, Renewed
-from mindswarm_exec.lifecycle import PENDING, RUNNING
+from mindswarm_exec.lifecycle import PENDING, RUNNING, TIMED_OUT
 from mindswarm_exec.models.options import ExecutionOptions
 from mindswarm_exec.service import sweeps
 from tests.ledger.world import World
@@ -73,6 +74,22 @@ def test_an_agent_that_falls_silent_while_sweeps_come_is_lost_in_time(world: Wor
         assert swept.agents_spared == ()
     assert swept.agents_lost == ("ant",)
     assert status(world, execution_id) == PENDING
+
+
+def test_a_handler_has_its_stall_timeout_anew_and_no_second_time(world: World) -> None:
+    world.open_agent("ant", 2)
+    options = ExecutionOptions.model_validate({"stall_timeout_seconds": 10, "retry_policy": {"max_attempts": 1}})
+    speaks, says_nothing = (world.running(str(world.submit("t", options))) for _ in range(2))
+    sweeps.sweep(world.ledger)
+    world.advance(OUTAGE)
+    assert sweeps.sweep(world.ledger).moved == 0
+    world.advance(5)
+    renew(world)
+    world.run(operations.report(speaks.held, new_nonce(), "execution.progress", "{}", {}))
+    world.advance(8)
+    assert sweeps.sweep(world.ledger).moved == 1
+    assert status(world, speaks.execution_id) == RUNNING
+    assert status(world, says_nothing.execution_id) == TIMED_OUT
 
 
 def test_an_agent_that_is_offline_stays_so(world: World, execution_id: str) -> None:
