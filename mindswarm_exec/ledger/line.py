@@ -72,10 +72,11 @@ class Line:
 
 
 class AsyncLine:
-    """The asyncio twin of `Line`; of one event loop."""
+    """The asyncio twin of `Line`; of one event loop at a time."""
 
     def __init__(self, pool: AsyncConnectionPool) -> None:
         self._pool = pool
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._idle: deque[Any] = deque()
 
     async def exchange(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
@@ -91,6 +92,7 @@ class AsyncLine:
 
     async def close(self) -> None:
         """Let go of the idle connections."""
+        self._enter_loop()
         while self._idle:
             await self._idle.pop().disconnect()
 
@@ -104,11 +106,17 @@ class AsyncLine:
         return await _exchange_on_async(connection, commands)
 
     def _taken(self) -> Any:
+        self._enter_loop()
         if self._idle:
             return self._idle.pop()
         connection: Any = self._pool.make_connection()
         connection.retry = AsyncRetry(NoBackoff(), 0)
         return connection
+
+    def _enter_loop(self) -> None:
+        """Forget the connections of the loop before: they ended with it."""
+        if self._loop is not (loop := asyncio.get_running_loop()):
+            self._loop, self._idle = loop, deque()
 
 
 def _exchange_on(connection: Any, commands: Sequence[tuple[Any, ...]]) -> list[Any]:

@@ -123,6 +123,13 @@ def test_an_outage_is_over_for_who_awaits_it_too(server: EmbeddedServer) -> None
     asyncio.run(ask())
 
 
+def test_one_event_loop_may_follow_another(server: EmbeddedServer) -> None:
+    ledger = AsyncLedger(connect_async(server.url, SETTINGS), SETTINGS)
+    for _ in range(2):
+        assert asyncio.run(ledger.run(reads.server_time_ms())) > 0
+    asyncio.run(ledger.close())
+
+
 def test_whoever_asks_is_served_however_many_ask_at_once(server: EmbeddedServer) -> None:
     patient = Settings(ledger_timeout_seconds=20)
     with contextlib.closing(SyncLedger(connect_sync(server.url, patient), patient)) as ledger:
