@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: demo test lint typecheck bench docs site clean
+.PHONY: demo test lint typecheck soak bench docs site clean
 
 $(READY): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -23,6 +23,9 @@ lint: $(READY)
 
 typecheck: $(READY)
 	$(BIN)/mypy
+
+soak: $(READY)  ## two minutes of random faults under load; python -m tests.soak --help for more
+	$(BIN)/python -m tests.soak
 
 bench: $(READY)  ## side by side with plain Celery; writes .bench/results.json
 	$(BIN)/python -m benchmarks
