@@ -38,7 +38,7 @@ SERVED_AGAIN_MS = 15_000
 
 
 class Load:
-    """Submits from two threads, and again with the same key where no answer came. Knows what was accepted and when."""
+    """Submits from two threads, and again with the same key where no answer came; knows what was accepted."""
 
     def __init__(self, client: DirectClient, seed: int) -> None:
         self.accepted: dict[str, float] = {}
