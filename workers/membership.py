@@ -177,10 +177,11 @@ class Membership:
     def _renew(self) -> None:
         before = self._engine.running()
         paused = {name for name, running in before.items() if running.wish is Wish.PAUSE}
+        asked_at = self._rest.times_told
         reply = self._ledger.run(operations.renew(self._profile.agent_id, self._incarnation))
         match reply:
             case Renewed(sweep_age_ms=age, state=state, held=held):
-                self._rest.tell(state)
+                self._rest.tell(state, asked_at)
                 self._stay_closed(state)
                 self._reconciliation.reconcile(before, paused, held)
                 if state == "draining":

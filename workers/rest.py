@@ -79,12 +79,20 @@ class Rest:
             self._stopped = True
             self._changed.notify_all()
 
-    def tell(self, state: str) -> None:
-        """The ledger holds the agent to be in this state."""
+    def tell(self, state: str, asked_at: int | None = None) -> None:
+        """The ledger holds the agent to be in this state.
+
+        `asked_at`: the `times_told` when the ledger was asked; what was told since then may be newer, and stands.
+        """
         with self._changed:
-            self._note(state)
-            self._times_told += 1
-            self._changed.notify_all()
+            if asked_at is None or asked_at == self._times_told:
+                self._note(state)
+                self._times_told += 1
+                self._changed.notify_all()
+
+    @property
+    def times_told(self) -> int:
+        return self._times_told
 
     def _note(self, state: str) -> None:
         if state == "awake" != self._state:

@@ -15,7 +15,7 @@ from mindswarm_exec.settings import Settings
 from tests.eventually import eventually, must_be
 from workers.engine import UnifiedTaskEngine
 from workers.membership import Membership
-from workers.rest import StartFailed
+from workers.rest import Rest, StartFailed
 
 
 @contextmanager
@@ -91,6 +91,44 @@ def test_a_message_that_was_lost_is_made_good_by_the_next_renewal(valkey_url: st
         # by the agent's own operation, of which the control channel says nothing
         ledger.run(operations.sleep_if_idle("ant", str(incarnation)))
         eventually(lambda: must_be(done[-1:], ["helpers"]))
+
+
+class Standing:
+    """An agent's standing in a ledger that lets it open."""
+
+    def __init__(self) -> None:
+        self.is_open = threading.Event()
+
+    def open(self) -> str:
+        self.is_open.set()
+        return "awake"
+
+    def state(self) -> str:
+        return "awake"
+
+    def sleep(self) -> str:
+        return "awake"
+
+    def sleep_on(self) -> str:
+        return "sleeping"
+
+
+def test_an_older_answer_does_not_undo_what_was_told_meanwhile(valkey_url: str, namespace: str) -> None:
+    """A renewal found it asleep; that it is to wake was told before the answer of the renewal came."""
+    settings, agent, standing = Settings(namespace=namespace), an_agent([]), Standing()
+    ledger = SyncLedger(connect_sync(valkey_url, settings), settings)
+    engine = UnifiedTaskEngine(agent, agent.name, ledger, settings)
+    engine.start()
+    rest = Rest(agent, engine, standing, None, lambda: None)
+    rest.is_asleep = True
+    asked_at = rest.times_told
+    rest.tell("waking")
+    rest.tell("sleeping", asked_at)
+    rest.start()
+    assert standing.is_open.wait(20)
+    rest.stop()
+    engine.stop()
+    ledger.close()
 
 
 def test_a_failing_on_start_hook_is_named_and_nothing_is_registered(valkey_url: str, namespace: str) -> None:
